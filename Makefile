@@ -1,0 +1,52 @@
+# Every command of a developer; CI runs the same ones. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test check gates fmt gen bench soak coverage audit
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s "$$(printf '\t')"
+
+setup: ## install what is missing to build and test
+	scripts/setup.sh
+
+run: ## build, register the example agents, and serve them on ports 8080 and 9090 until Ctrl-C
+	cargo build --release --locked --package myagent-cli
+	scripts/run.sh
+
+demo: ## two minutes of the system: a fleet, a chat, a killed agent, a killed manager
+	cargo build --release --locked --package myagent-cli
+	scripts/demo.sh
+
+test: gates ## everything that CI runs: gates, then all tests once, with coverage
+	scripts/coverage.sh
+
+check: gates ## what is quick: gates and the unit tests of the decisions
+	cargo nextest run --locked --package myagent-core
+
+gates:
+	cargo fmt --all --check
+	cargo xtask layers
+	cargo xtask tidy
+	cargo xtask licences
+	cargo clippy --workspace --all-targets --locked --quiet -- --deny warnings
+
+fmt: ## format
+	cargo fmt --all
+
+gen: ## write the generated pages in docs/reference
+	scripts/gen.sh
+
+bench: ## measure, side by side with others; minutes
+	bench/run.sh
+
+soak: ## load for a long time and watch what grows
+	bench/soak.sh
+
+coverage: ## the tests with a report of the lines they miss, in target/coverage/html
+	scripts/coverage.sh --html
+
+audit: ## licences, bans and sources with cargo-deny, which is installed if missing
+	command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
+	cargo deny --all-features check licenses bans sources

@@ -1,0 +1,162 @@
+//! Reading requests: bodies, queries and names, each with a problem that names what is wrong.
+
+use crate::error::ApiError;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use myagent_core::Code;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Largest request body, bytes.
+pub(crate) const MAX_BODY: usize = 1024 * 1024;
+
+/// A JSON body; one that is missing is a problem.
+#[derive(Debug)]
+pub(crate) struct Json(pub(crate) Value);
+
+impl<S: Send + Sync> FromRequest<S> for Json {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match OptionalJson::from_request(request, state).await?.0 {
+            Some(value) => Ok(Self(value)),
+            None => Err(ApiError::field("body", "is empty; send a JSON object")),
+        }
+    }
+}
+
+/// A JSON body, if there is one.
+#[derive(Debug)]
+pub(crate) struct OptionalJson(pub(crate) Option<Value>);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalJson {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let typed = check_type(request.headers());
+        let body = read(request).await?;
+        if body.is_empty() {
+            return Ok(Self(None));
+        }
+        typed?;
+        let value = serde_json::from_slice(&body)
+            .map_err(|error| ApiError::field("body", format!("is not JSON: {error}")))?;
+        Ok(Self(Some(value)))
+    }
+}
+
+/// `curl -d` sends JSON as form data or with no type. A web page can do that too, without asking us first; but then the
+/// browser adds an `Origin`.
+fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let given = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("unreadable"));
+    let essence = given.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    match essence.as_deref() {
+        Some("application/json") => Ok(()),
+        Some(essence) if essence.starts_with("application/") && essence.ends_with("+json") => Ok(()),
+        None | Some("application/x-www-form-urlencoded") if !headers.contains_key(header::ORIGIN) => Ok(()),
+        _ => Err(ApiError::new(
+            Code::UnsupportedMediaType,
+            "the body must be JSON; send it with Content-Type: application/json",
+        )),
+    }
+}
+
+async fn read(request: Request) -> Result<Bytes, ApiError> {
+    match Limited::new(request.into_body(), MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if is_too_large(&*error) => {
+            Err(ApiError::new(Code::PayloadTooLarge, format!("the body is larger than {MAX_BODY} bytes")))
+        }
+        Err(error) => Err(ApiError::field("body", format!("could not be read: {error}"))),
+    }
+}
+
+fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(<dyn std::error::Error>::is::<LengthLimitError>)
+}
+
+/// Reads one value out of a body, with the field in the message.
+pub(crate) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_json::from_value(value).map_err(|error| ApiError::field("body", error.to_string()))
+}
+
+/// The query of a request; unknown names are refused by the type's own `deny_unknown_fields`.
+#[derive(Debug)]
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(value)) => Ok(Self(value)),
+            Err(rejection) => {
+                let text = rejection.body_text();
+                let message = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+                Err(ApiError::field("query", message))
+            }
+        }
+    }
+}
+
+/// The name or id of a service in the path.
+#[derive(Debug)]
+pub(crate) struct Name(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(name)) => Ok(Self(name)),
+            Err(rejection) => Err(ApiError::field("path", rejection.body_text())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    async fn read_json(headers: &[(&str, &str)], body: impl Into<Body>) -> Result<Option<Value>, Code> {
+        let mut request = Request::builder();
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into()).unwrap();
+        OptionalJson::from_request(request, &()).await.map(|json| json.0).map_err(|error| error.0.code)
+    }
+
+    #[tokio::test]
+    async fn json_comes_with_any_type_that_a_page_could_not_have_sent() {
+        let one = Ok(Some(Value::from(1)));
+        let typed = |value| [("content-type", value)];
+        let origin = ("origin", "http://localhost");
+        assert_eq!(read_json(&[], "1").await, one);
+        assert_eq!(read_json(&typed("application/json; charset=utf-8"), "1").await, one);
+        assert_eq!(read_json(&typed("application/merge-patch+json"), "1").await, one);
+        assert_eq!(read_json(&typed("application/x-www-form-urlencoded"), "1").await, one);
+        assert_eq!(read_json(&[typed("Application/JSON")[0], origin], "1").await, one);
+        for headers in [
+            vec![origin],
+            vec![typed("application/x-www-form-urlencoded")[0], origin],
+            vec![typed("text/plain")[0]],
+            vec![typed("multipart/form-data; boundary=x")[0]],
+        ] {
+            assert_eq!(read_json(&headers, "1").await, Err(Code::UnsupportedMediaType), "{headers:?}");
+        }
+        assert_eq!(read_json(&typed("text/plain"), "").await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn bodies_that_are_too_large_or_no_json_are_told_apart() {
+        assert_eq!(read_json(&[], vec![b' '; MAX_BODY + 1]).await, Err(Code::PayloadTooLarge));
+        assert_eq!(read_json(&[], "{").await, Err(Code::InvalidRequest));
+        assert_eq!(read_json(&[], "[".repeat(10_000)).await, Err(Code::InvalidRequest));
+    }
+}

@@ -1,0 +1,86 @@
+//! The HTTP API: paths, queries and bodies in; views and problems out.
+//!
+//! It owns how things look on the wire (`/api/v1`, RFC 9457 problems, server-sent events) and who may ask (loopback hosts
+//! and same origin on TCP). It decides nothing about services: every handler reads its request, calls one method of
+//! [`myagent_control::Handle`] or of the [`Manager`], and writes the answer.
+//!
+//! Where to go: one endpoint per file below [`v1`]; what surrounds every request is in `edge`; reading requests in
+//! `extract`; the accept loops in [`serve`].
+
+mod edge;
+mod error;
+mod extract;
+mod fragments;
+mod manager;
+mod origin;
+mod probes;
+pub mod serve;
+mod sse;
+mod v1;
+
+pub use manager::{Manager, OpenListener};
+
+use axum::Router;
+use edge::Edge;
+use fragments::Fragments;
+use myagent_control::Handle;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+/// Where requests come from; decides what is offered and what is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// The manager's own socket: the command line. Everything is offered.
+    Unix,
+    /// A TCP listener: browsers may be behind it, so `Host` and `Origin` are checked, and `manager/*` is not offered.
+    Tcp {
+        /// The address that it listens on.
+        address: SocketAddr,
+    },
+}
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The control plane.
+    pub control: Handle,
+    /// The process around it.
+    pub manager: Arc<dyn Manager>,
+    /// Where the requests of this router come from.
+    pub transport: Transport,
+}
+
+/// [`ApiState`] and what belongs to one router.
+struct Shared {
+    control: Handle,
+    manager: Arc<dyn Manager>,
+    /// For the audit log: who asks through this transport.
+    who: &'static str,
+    fragments: Fragments,
+    /// Commands whose caller does not wait (`?wait=false`).
+    background: TaskTracker,
+}
+
+type Ctx = axum::extract::State<Arc<Shared>>;
+
+/// All endpoints of one transport.
+pub fn router(state: ApiState) -> Router {
+    let ApiState { control, manager, transport } = state;
+    let who = match transport {
+        Transport::Unix => "cli",
+        Transport::Tcp { .. } => "api",
+    };
+    let shared = Arc::new(Shared {
+        control,
+        manager,
+        who,
+        fragments: Fragments::default(),
+        background: TaskTracker::new(),
+    });
+    let mut routes = Router::new().merge(probes::routes()).nest("/api/v1", v1::routes());
+    if transport == Transport::Unix {
+        routes = routes.nest("/api/v1/manager", v1::manager::routes());
+    }
+    edge::around(routes.with_state(shared), Edge { transport })
+}

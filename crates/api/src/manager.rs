@@ -1,0 +1,28 @@
+//! What the API asks of the process around it. The binary implements this; here is only the shape.
+
+use futures_util::future::BoxFuture;
+use myagent_control::StopAll;
+use myagent_core::Problem;
+use myagent_core::request::ListenRequest;
+use myagent_core::view::InfoView;
+use std::net::SocketAddr;
+
+/// The manager process, as far as the API needs it.
+pub trait Manager: Send + Sync + 'static {
+    /// Who and where it is, and what it listens on.
+    fn info(&self) -> InfoView;
+
+    /// Opens a listener for as long as the guard of the answer lives.
+    fn listen(&self, request: ListenRequest) -> BoxFuture<'_, Result<OpenListener, Problem>>;
+
+    /// Ends the manager; answers when everything is stopped (or let go of). The process exits after that.
+    fn shut_down(&self, instances: StopAll, who: String) -> BoxFuture<'_, Result<(), Problem>>;
+}
+
+/// A listener that somebody asked for.
+pub struct OpenListener {
+    /// The address that it really listens on.
+    pub address: SocketAddr,
+    /// Dropping it closes the listener.
+    pub guard: Box<dyn Send>,
+}

@@ -1,0 +1,60 @@
+//! `/api/v1/services`: one file per endpoint, listed here.
+
+mod batch;
+mod create;
+mod delete;
+mod get;
+mod health;
+mod instances;
+mod list;
+mod logs;
+mod restart;
+mod scale;
+mod start;
+mod stop;
+mod update;
+
+use crate::Shared;
+use axum::Router;
+use axum::routing::{get, post};
+use std::sync::Arc;
+
+pub(crate) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/", get(list::get).post(create::post))
+        .route("/batch", post(batch::post))
+        .route("/{service}", get(get::get).patch(update::patch).delete(delete::delete))
+        .route("/{service}/start", post(start::post))
+        .route("/{service}/stop", post(stop::post))
+        .route("/{service}/restart", post(restart::post))
+        .route("/{service}/scale", post(scale::post))
+        .route("/{service}/instances", get(instances::get))
+        .route("/{service}/health", get(health::get))
+        .route("/{service}/health/check", post(health::check))
+        .route("/{service}/health/history", get(health::history))
+        .route("/{service}/logs", get(logs::get))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use myagent_core::instance::InstanceState;
+    use myagent_core::view::ServiceView;
+    use serde_json::json;
+
+    /// A stopped service; `number` gives it its id and its age.
+    pub(crate) fn view(name: &str, number: u128) -> ServiceView {
+        serde_json::from_value(json!({
+            "service_id": uuid::Uuid::from_u128(number), "name": name, "description": "",
+            "source": {"kind": "file", "path": format!("/a/{name}.py")}, "host": "127.0.0.1", "port": null,
+            "endpoint": null, "tags": [], "agent_type": "file", "version": 1, "status": InstanceState::Stopped,
+            "desired": "stopped", "replicas": 1, "created_at": jiff::Timestamp::from_second(number as i64).unwrap(),
+            "started_at": null, "last_health_check": null, "error_message": null, "restart_count": 0,
+            "config": {}, "environment": {}, "secrets": [], "health": "unknown", "instances": [],
+            "stats": {
+                "active_connections": 0, "active_sessions": 0, "connections": 0, "sessions": 0, "messages_in": 0,
+                "messages_out": 0, "bytes_in": 0, "bytes_out": 0, "log_lines_dropped": 0
+            },
+        }))
+        .unwrap()
+    }
+}

@@ -1,0 +1,96 @@
+//! Arguments of the commands that look: logs, health, events.
+
+use crate::exit::Failure;
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The service, by name or id.
+    pub(crate) name: String,
+    /// Go on with new lines as they come.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only lines after this: 10m, 2h, 1d, or a time like 2026-11-22T10:45:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only lines that match this regular expression.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) grep: Option<String>,
+    /// At most this many of the last lines [default: 200].
+    #[arg(long = "lines", short = 'n', visible_alias = "tail", value_name = "N")]
+    pub(crate) lines: Option<usize>,
+}
+
+/// Arguments of `health`.
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// The service, by name or id.
+    pub(crate) name: String,
+    /// Check now.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Show past checks.
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) history: bool,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Go on with new events as they come.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only of this service.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<String>,
+    /// At most this many of the last events [default: 50].
+    #[arg(long = "lines", short = 'n', visible_alias = "limit", value_name = "N")]
+    pub(crate) lines: Option<usize>,
+}
+
+/// A time as typed: `10m` before `now`, or a time of its own.
+pub(crate) fn since(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let wrong = || {
+        Failure::Usage(format!(
+            "--since {text:?} is neither like 30s, 10m, 2h, 1d nor a time like 2026-11-22T10:45:00Z"
+        ))
+    };
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let split = text.len() - text.chars().last().map_or(0, char::len_utf8);
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.trim().parse().map_err(|_| wrong())?;
+    now.checked_sub(SignedDuration::from_secs(i64::from(number) * seconds)).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_type_them() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        for (text, expected) in [
+            ("30s", 999_970),
+            ("10m", 999_400),
+            ("2h", 992_800),
+            ("1d", 913_600),
+            ("1970-01-01T00:00:05Z", 5),
+        ] {
+            assert_eq!(since(text, now).unwrap().as_second(), expected, "{text}");
+        }
+        for text in ["", "m", "10", "10x", "-5m", "yesterday", "4294967295d", "1ü"] {
+            assert!(since(text, now).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! How the program ends: what was wrong as one line on standard error, and a documented exit code.
+
+use crate::output;
+use myagent_core::Problem;
+use std::io;
+use std::process::ExitCode;
+
+/// For `--help`.
+pub(crate) const CODES: &str = "Exit codes: 0 it worked; 1 it failed; 2 the command line is wrong; \
+3 no manager runs; 4 a manager runs already.";
+
+/// Failures with a code of their own; every other error is 1.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The command line is wrong in a way that the parser cannot see.
+    #[error("{0}")]
+    Usage(String),
+    /// Looking needs a manager, and none runs.
+    #[error(
+        "no manager runs for {0}; start one with: myagent-manager daemon (or up), or with any command that changes something"
+    )]
+    NoManager(String),
+    /// There is a manager already, and this command wants to be it.
+    #[error("{0}")]
+    AlreadyRunning(String),
+    /// Some of several things went wrong; each was told.
+    #[error("{failed} of {total} failed")]
+    Partly {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        total: usize,
+    },
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Partly { .. } => 1,
+            Self::Usage(_) => 2,
+            Self::NoManager(_) => 3,
+            Self::AlreadyRunning(_) => 4,
+        }
+    }
+}
+
+/// Tells what went wrong, if something did, and gives the exit code.
+pub(crate) fn report(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    // `… | head` has what it wanted.
+    if is_closed_pipe(&error) {
+        return ExitCode::SUCCESS;
+    }
+    output::error(&message(&error));
+    ExitCode::from(code(&error))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    error.downcast_ref::<Failure>().map_or(1, Failure::code)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let broken = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<output::WriteFailed>()
+            .is_some_and(|failed| failed.0.kind() == io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(broken)
+}
+
+/// The error and its causes; a problem of the manager also with its fields, unless the sentence has them already.
+fn message(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<Problem>() {
+        Some(problem) => problem.detail.clone(),
+        None => format!("{error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use myagent_core::Code;
+
+    #[test]
+    fn each_failure_has_its_code_and_one_line() {
+        let check = |error: anyhow::Error, expected_code, expected: &str| {
+            assert_eq!((code(&error), message(&error).as_str()), (expected_code, expected));
+        };
+        check(Failure::Usage("give a name".to_owned()).into(), 2, "give a name");
+        check(Failure::AlreadyRunning("it runs".to_owned()).into(), 4, "it runs");
+        check(Failure::Partly { failed: 1, total: 3 }.into(), 1, "1 of 3 failed");
+        check(Problem::new(Code::ServiceNotFound, "no such service").into(), 1, "no such service");
+        check(anyhow::anyhow!("inner").context("outer"), 1, "outer: inner");
+        assert_eq!(code(&Failure::NoManager("/x".to_owned()).into()), 3);
+        assert_eq!(code(&anyhow::Error::from(Failure::NoManager("/x".to_owned())).context("more")), 3);
+    }
+
+    #[test]
+    fn a_closed_pipe_on_our_output_is_no_error_and_elsewhere_it_is() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_closed_pipe(&output::WriteFailed(broken()).into()));
+        assert!(!is_closed_pipe(&broken().into()));
+    }
+}

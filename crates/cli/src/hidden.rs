@@ -1,0 +1,25 @@
+//! The hidden subcommands: processes that the manager and its runners start themselves.
+
+use crate::clock::SystemClock;
+use crate::exit;
+use anyhow::Context;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// `runner`: one instance's process.
+pub(crate) fn runner() -> ExitCode {
+    myagent_runner::run(Arc::new(SystemClock))
+}
+
+/// `clear-tree FILE`: kills what a dead runner left; prints the numbers of processes that survived as a JSON list.
+pub(crate) fn clear_tree(file: Option<OsString>) -> ExitCode {
+    let clear = || -> anyhow::Result<()> {
+        let file = PathBuf::from(file.context("the file that lists the processes is missing")?);
+        let survivors = myagent_runner::clear_tree(&file)?;
+        crate::output::write_line(&serde_json::to_string(&survivors)?)?;
+        Ok(())
+    };
+    exit::report(clear())
+}

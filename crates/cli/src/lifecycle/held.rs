@@ -1,0 +1,91 @@
+//! The data directory, made and held: one manager at a time.
+
+use crate::datadir::{DataDir, ManagerFile};
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The lock on a data directory; the kernel frees it however we end.
+pub(crate) struct Held {
+    pub(crate) data: DataDir,
+    pub(crate) runtime_dir: PathBuf,
+    _lock: File,
+}
+
+impl Held {
+    /// Takes it; none: another manager has it.
+    pub(crate) fn take(data: &DataDir) -> Result<Option<Self>> {
+        private_dir(data.path())?;
+        let path = data.path().join("manager.lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("failed to open {}", path.display()))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("failed to lock {}", path.display())),
+        }
+        let runtime_dir = runtime_dir(data);
+        private_dir(&runtime_dir)?;
+        for folder in ["logs", "trees", "journal"] {
+            private_dir(&data.path().join(folder))?;
+        }
+        Ok(Some(Self { data: data.clone(), runtime_dir, _lock: lock }))
+    }
+
+    /// Where the manager's own socket is.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.runtime_dir.join("manager.s")
+    }
+
+    /// Tells others that we are the manager, and where.
+    pub(crate) fn announce(&self) -> Result<()> {
+        let pid = std::process::id();
+        let start_time =
+            myagent_supervisor::start_time(pid).context("failed to read our own start time from /proc")?;
+        let text = serde_json::to_vec(&ManagerFile { pid, start_time, socket: self.socket() })?;
+        let (path, fresh) = (self.data.manager_file(), self.data.path().join("manager.json.new"));
+        fs::write(&fresh, text)
+            .and_then(|()| fs::rename(&fresh, &path))
+            .with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    /// We are no longer the manager.
+    pub(crate) fn withdraw(&self) {
+        for path in [self.data.manager_file(), self.socket()] {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(%error, path = %path.display(), "not removed");
+            }
+        }
+    }
+}
+
+fn runtime_dir(data: &DataDir) -> PathBuf {
+    let xdg = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
+    let uid = rustix::process::geteuid().as_raw();
+    myagent_core::paths::runtime_dir(xdg.as_deref(), data.path(), uid)
+}
+
+/// Makes a folder that only we can enter; one that is there must be ours.
+fn private_dir(path: &Path) -> Result<()> {
+    let failed = || format!("failed to make the directory {}", path.display());
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(failed)?;
+    let metadata = fs::metadata(path).with_context(failed)?;
+    let uid = rustix::process::geteuid().as_raw();
+    anyhow::ensure!(
+        metadata.uid() == uid,
+        "{} belongs to user {}, not to us ({uid}); choose another --data-dir",
+        path.display(),
+        metadata.uid()
+    );
+    if metadata.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).with_context(failed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! The TCP listeners: who opened which, and that they close with the one who asked.
+
+use axum::Router;
+use myagent_api::{OpenListener, Transport};
+use myagent_core::Clock;
+use myagent_core::error::{Code, Problem};
+use myagent_core::request::{ListenRequest, ListenerKind};
+use myagent_core::routing::RoutingSnapshot;
+use myagent_core::settings::Settings;
+use myagent_proxy::{ListenerId, Proxy, ProxyConfig};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// How long open handshakes may go on when the manager ends.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a client may take for its request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Hints from the front door that may wait.
+const HINTS: usize = 1024;
+
+type MakeRouter = Box<dyn Fn(Transport) -> Router + Send + Sync>;
+
+/// All of them.
+pub(crate) struct Listeners {
+    settings: Settings,
+    snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
+    clock: Arc<dyn Clock>,
+    /// Started with the first proxy listener: a manager without one has no use for its threads.
+    proxy: Mutex<Option<Proxy>>,
+    make_router: OnceLock<MakeRouter>,
+    open: Mutex<BTreeMap<SocketAddr, Open>>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+struct Open {
+    kind: ListenerKind,
+    owner: String,
+}
+
+/// Closes a listener when dropped.
+struct Guard {
+    listeners: Arc<Listeners>,
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.listeners.lock().remove(&self.address);
+        tracing::info!(address = %self.address, "listener closes");
+    }
+}
+
+impl Listeners {
+    pub(crate) fn new(
+        settings: Settings,
+        snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            settings,
+            snapshots,
+            clock,
+            proxy: Mutex::new(None),
+            make_router: OnceLock::new(),
+            open: Mutex::default(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// How an API listener gets its router. Said once.
+    pub(crate) fn serve_api_with(&self, make: impl Fn(Transport) -> Router + Send + Sync + 'static) {
+        if self.make_router.set(Box::new(make)).is_err() {
+            tracing::error!("the API's router was given twice");
+        }
+    }
+
+    /// What is open, by kind; of several of a kind the last.
+    pub(crate) fn open_ones(&self) -> BTreeMap<String, SocketAddr> {
+        self.lock().iter().map(|(address, open)| (open.kind.to_string(), *address)).collect()
+    }
+
+    /// Opens one. It closes when the guard in the answer is dropped.
+    pub(crate) async fn open(self: &Arc<Self>, request: ListenRequest) -> Result<OpenListener, Problem> {
+        let listener = self.bind(&request)?;
+        let address = listener.local_addr().map_err(|error| failed(&request, &error))?;
+        let stop = self.closing.child_token();
+        match request.kind {
+            ListenerKind::Proxy => self.open_proxy(listener, stop.clone()).await,
+            ListenerKind::Api => self.open_api(listener, address, stop.clone()),
+        }
+        .map_err(|error| failed(&request, &error))?;
+        tracing::info!(kind = %request.kind, %address, owner = request.owner, "listening");
+        self.lock().insert(address, Open { kind: request.kind, owner: request.owner });
+        let guard = Guard { listeners: Arc::clone(self), address, stop };
+        Ok(OpenListener { address, guard: Box::new(guard) })
+    }
+
+    fn bind(&self, request: &ListenRequest) -> Result<TcpListener, Problem> {
+        let address = request.address;
+        if let Some(open) = self.lock().get(&address) {
+            let detail = format!("{address} is open already: {} of {}", open.kind, open.owner);
+            return Err(Problem::new(Code::AlreadyListening, detail));
+        }
+        TcpListener::bind(address)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .map_err(|error| failed(request, &error))
+    }
+
+    async fn open_proxy(self: &Arc<Self>, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let proxy = self.proxy()?;
+        let id: ListenerId = proxy.open(listener).await?;
+        self.tasks.spawn(async move {
+            stop.cancelled().await;
+            proxy.close(id).await;
+        });
+        Ok(())
+    }
+
+    fn open_api(
+        &self,
+        listener: TcpListener,
+        address: SocketAddr,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let make = self.make_router.get().ok_or_else(|| io::Error::other("the API is not ready yet"))?;
+        let router = make(Transport::Tcp { address });
+        self.tasks.spawn(async move {
+            if let Err(error) = myagent_api::serve::serve_tcp(listener, router, stop).await {
+                tracing::error!(%error, %address, "an API listener failed");
+            }
+        });
+        Ok(())
+    }
+
+    fn proxy(&self) -> io::Result<Proxy> {
+        let mut proxy = self.proxy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(proxy) = proxy.as_ref() {
+            return Ok(proxy.clone());
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let config = ProxyConfig {
+            default_strategy: self.settings.default_strategy,
+            queue_size: self.settings.queue_size,
+            queue_timeout: self.settings.queue_timeout(),
+            allowed_origins: self.settings.allowed_origins.clone(),
+            head_timeout: HEAD_TIMEOUT,
+            threads: cores.min(8),
+        };
+        let (events, hints) = mpsc::channel(HINTS);
+        self.tasks.spawn(log_hints(hints));
+        let started =
+            Proxy::start(config, self.snapshots.clone(), events, Uuid::now_v7, Arc::clone(&self.clock))?;
+        Ok(proxy.insert(started).clone())
+    }
+
+    /// No new clients; what was handed over is not ours any more.
+    pub(crate) async fn stop_accepting(&self) {
+        let proxy = self.proxy.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(proxy) = proxy {
+            proxy.shut_down(GRACE).await;
+        }
+    }
+
+    /// Closes everything and waits for it.
+    pub(crate) async fn close_all(&self) {
+        self.closing.cancel();
+        self.proxy.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.tasks.close();
+        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
+            tracing::warn!("listeners did not close in time");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddr, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the front door says goes to the log; the truth about connections comes from the runners.
+async fn log_hints(mut hints: mpsc::Receiver<myagent_proxy::ProxyEvent>) {
+    while let Some(hint) = hints.recv().await {
+        match hint {
+            myagent_proxy::ProxyEvent::HandedOver { .. } => {}
+            other => tracing::info!(?other, "front door"),
+        }
+    }
+}
+
+fn failed(request: &ListenRequest, error: &io::Error) -> Problem {
+    let ListenRequest { kind, address, .. } = request;
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let holder = myagent_supervisor::port_holder(address.port());
+        let holder =
+            holder.map_or_else(String::new, |(pid, command)| format!(" by process {pid} ({command})"));
+        return Problem::new(
+            Code::PortInUse,
+            format!("{address} for the {kind} is in use{holder}; choose another port"),
+        );
+    }
+    Problem::new(Code::InsufficientResources, format!("cannot listen on {address} for the {kind}: {error}"))
+}

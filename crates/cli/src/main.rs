@@ -1,0 +1,35 @@
+//! `myagent-manager`: the one binary. What each command does is in `commands`, what it takes in `cli`; the three hidden
+//! subcommands are other processes of ours and never meet the argument parser.
+
+mod args;
+mod cli;
+mod client;
+mod clock;
+mod commands;
+mod config;
+mod datadir;
+mod doctor;
+mod envfile;
+mod exit;
+mod hidden;
+mod lifecycle;
+mod listeners;
+mod log;
+mod output;
+mod progress;
+mod source;
+mod wire;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let first = args.next();
+    match first.as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some("runner") => hidden::runner(),
+        Some("exec-agent") => myagent_runner::exec_agent(args),
+        Some("clear-tree") => hidden::clear_tree(args.next()),
+        _ => exit::report(commands::run(cli::Cli::parse())),
+    }
+}

@@ -1,0 +1,58 @@
+//! One file for each thing that the engine can be asked to do.
+
+mod desired;
+mod look;
+mod register;
+mod restart;
+mod shut_down;
+mod unregister;
+mod update;
+
+use crate::engine::{Command, Engine};
+use myagent_core::error::{Code, Problem};
+use myagent_store::StoreError;
+
+impl Engine {
+    pub(crate) fn command(&mut self, command: Command) {
+        if self.ending.is_some() {
+            refuse(command);
+            return;
+        }
+        // An asker that has left does not want its answer.
+        match command {
+            Command::Register { new, who, answer } => drop(answer.send(self.register(*new, &who))),
+            Command::Update { name, changes, who, answer } => drop(answer.send(self.update_service(&name, &changes, &who))),
+            Command::Unregister { name, who, answer } => drop(answer.send(self.unregister(&name, &who))),
+            Command::SetDesired { name, desired, who, answer } => {
+                drop(answer.send(self.set_desired(&name, desired, &who)));
+            }
+            Command::Restart { name, mode, who, answer } => self.restart(&name, mode, &who, answer),
+            Command::RestartInstance { key, answer } => drop(answer.send(self.restart_instance(key))),
+            Command::CheckHealth { name, answer } => self.check_health(&name, answer),
+            Command::HealthHistory { name, limit, answer } => drop(answer.send(self.health_history(&name, limit))),
+            Command::Events { filter, answer } => drop(answer.send(self.list_events(&filter))),
+            Command::ShutDown { instances, who, answer } => self.shut_down(instances, &who, answer),
+        }
+    }
+}
+
+/// While the manager ends it takes no more commands.
+fn refuse(command: Command) {
+    let problem = || Problem::new(Code::ShuttingDown, "the manager is shutting down");
+    match command {
+        Command::Register { answer, .. } | Command::Update { answer, .. } => drop(answer.send(Err(problem()))),
+        Command::Unregister { answer, .. }
+        | Command::SetDesired { answer, .. }
+        | Command::Restart { answer, .. }
+        | Command::RestartInstance { answer, .. }
+        | Command::ShutDown { answer, .. } => drop(answer.send(Err(problem()))),
+        Command::CheckHealth { answer, .. } | Command::HealthHistory { answer, .. } => drop(answer.send(Err(problem()))),
+        Command::Events { answer, .. } => drop(answer.send(Err(problem()))),
+    }
+}
+
+/// A storage error, for the client. The whole of it goes to the log.
+pub(crate) fn storage(error: &StoreError) -> Problem {
+    tracing::error!(%error, "storage failed");
+    error.problem()
+}

@@ -1,0 +1,58 @@
+//! Register a service.
+
+use super::storage;
+use crate::check;
+use crate::engine::Engine;
+use crate::fleet::Entry;
+use myagent_core::ServiceId;
+use myagent_core::config::ServiceConfig;
+use myagent_core::error::{Code, Problem};
+use myagent_core::request::NewService;
+use myagent_core::service::{Desired, Service};
+use myagent_core::view::ServiceView;
+use myagent_core::wire::control::Totals;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Engine {
+    pub(crate) fn register(&mut self, new: NewService, who: &str) -> Result<Arc<ServiceView>, Problem> {
+        let service = self.new_service(&new)?;
+        if self.fleet.by_name.contains_key(&service.name) {
+            let detail = format!("a service named {:?} exists already; choose another name or update it", service.name);
+            return Err(Problem::new(Code::ServiceAlreadyExists, detail));
+        }
+        let secrets: BTreeMap<String, String> =
+            new.options.secrets.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        self.store.insert_service(&service, &secrets).map_err(|error| storage(&error))?;
+        let (id, name, kind) = (service.service_id, service.name.clone(), service.source.kind());
+        self.fleet.insert(Entry::new(service, secrets, Totals::default()));
+        self.record(who, "service.registered", Some(id), None, format!("{kind} service"));
+        self.reconcile();
+        self.publish();
+        self.handle.service(&name)
+    }
+
+    fn new_service(&self, new: &NewService) -> Result<Service, Problem> {
+        let now = self.clock.now();
+        let mut service = Service {
+            service_id: ServiceId((self.deps.config.new_id)()),
+            name: new.name.clone(),
+            description: String::new(),
+            source: new.source.clone(),
+            host: "127.0.0.1".to_owned(),
+            port: None,
+            tags: Default::default(),
+            replicas: 1,
+            config: ServiceConfig::default(),
+            environment: BTreeMap::new(),
+            secret_names: Default::default(),
+            desired: if new.auto_start { Desired::Running } else { Desired::Stopped },
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        new.options.apply(&mut service).map_err(Problem::fields)?;
+        check::service(&service, &self.allow_sources).map_err(Problem::fields)?;
+        Ok(service)
+    }
+}

@@ -1,0 +1,42 @@
+//! Change a service. What runs goes on as it is; the next start, and what can change while running, follow the change.
+
+use super::storage;
+use crate::check;
+use crate::engine::Engine;
+use myagent_core::error::{Code, Problem};
+use myagent_core::request::Changes;
+use myagent_core::view::ServiceView;
+use std::sync::Arc;
+
+impl Engine {
+    pub(crate) fn update_service(&mut self, name: &str, changes: &Changes, who: &str) -> Result<Arc<ServiceView>, Problem> {
+        let id = self.fleet.find(name)?;
+        let Some(entry) = self.fleet.services.get_mut(&id) else {
+            return Err(Problem::new(Code::Internal, "the service is named but not known"));
+        };
+        let mut service = entry.service.as_ref().clone();
+        changes.apply(&mut service).map_err(Problem::fields)?;
+        check::service(&service, &self.allow_sources).map_err(Problem::fields)?;
+        let mut secrets = entry.secrets.as_ref().clone();
+        for (name, value) in &changes.options.secrets {
+            match value {
+                Some(value) => secrets.insert(name.clone(), value.clone()),
+                None => secrets.remove(name),
+            };
+        }
+        if service == *entry.service && secrets == *entry.secrets {
+            return self.handle.service(name);
+        }
+        service.version += 1;
+        service.updated_at = self.clock.now();
+        self.store.update_service(&service, Some(&secrets)).map_err(|error| storage(&error))?;
+        let version = service.version;
+        (entry.service, entry.secrets) = (Arc::new(service), Arc::new(secrets));
+        entry.configure();
+        self.fleet.dirty.insert(id);
+        self.record(who, "service.updated", Some(id), None, format!("version {version}"));
+        self.reconcile();
+        self.publish();
+        self.handle.service(name)
+    }
+}

@@ -1,0 +1,389 @@
+//! The engine: owns the fleet, takes commands and updates one at a time, does what the plan says.
+
+use crate::fleet::{Entry, Fleet, Slot, unobserved};
+use crate::handle::{EventFilter, Handle, HealthRecord, RestartMode, StopAll, Views};
+use crate::publish;
+use myagent_core::error::{Code, Problem};
+use myagent_core::event::Event;
+use myagent_core::reconcile::{Action, ActionKind};
+use myagent_core::request::{Changes, NewService};
+use myagent_core::routing::RoutingSnapshot;
+use myagent_core::service::Desired;
+use myagent_core::view::ServiceView;
+use myagent_core::wire::control::Totals;
+use myagent_core::{Clock, InstanceKey, ServiceId};
+use myagent_store::{EventDraft, HealthCheck, Store, StoreError, StoredInstance};
+use myagent_supervisor::{Command as InstanceCommand, Deps, Past, Ports, RunnerRecord, Update, What};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// Commands that may wait for the engine.
+const COMMANDS: usize = 256;
+/// Updates that may wait for the engine; instances wait when there are more.
+const UPDATES: usize = 1024;
+/// Events a slow follower may be behind.
+const EVENTS: usize = 1024;
+/// How often old events and health checks are removed.
+const PRUNE_EVERY: Duration = Duration::from_mins(10);
+/// How often everything is planned anew, whatever was missed.
+#[derive(Clone, Copy, Debug)]
+pub struct SweepInterval(pub Duration);
+
+impl Default for SweepInterval {
+    fn default() -> Self {
+        Self(Duration::from_secs(5))
+    }
+}
+
+/// What the engine needs.
+pub struct Config {
+    /// Where things are stored.
+    pub store: Store,
+    /// For instances.
+    pub supervisor: myagent_supervisor::Config,
+    /// First and last port that services get.
+    pub port_range: (u16, u16),
+    /// Kinds of sources that may be registered.
+    pub allow_sources: Vec<String>,
+    /// Days that events and health checks are kept.
+    pub retention_days: u32,
+    /// How often everything is planned anew.
+    pub sweep: SweepInterval,
+}
+
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, Problem>>;
+
+/// What the engine can be asked.
+pub(crate) enum Command {
+    Register { new: Box<NewService>, who: String, answer: Answer<Arc<ServiceView>> },
+    Update { name: String, changes: Box<Changes>, who: String, answer: Answer<Arc<ServiceView>> },
+    Unregister { name: String, who: String, answer: Answer<()> },
+    SetDesired { name: String, desired: Desired, who: String, answer: Answer<()> },
+    Restart { name: String, mode: RestartMode, who: String, answer: Answer<()> },
+    RestartInstance { key: InstanceKey, answer: Answer<()> },
+    CheckHealth { name: String, answer: Answer<Vec<HealthRecord>> },
+    HealthHistory { name: String, limit: usize, answer: Answer<Vec<HealthRecord>> },
+    Events { filter: EventFilter, answer: Answer<Vec<Event>> },
+    ShutDown { instances: StopAll, who: String, answer: Answer<()> },
+}
+
+/// The owner of the fleet.
+pub struct Engine {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) fleet: Fleet,
+    pub(crate) deps: Deps,
+    pub(crate) allow_sources: Vec<String>,
+    pub(crate) views: watch::Sender<Arc<Views>>,
+    pub(crate) routing: watch::Sender<Arc<RoutingSnapshot>>,
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) handle: Handle,
+    /// Work that answers a command later.
+    pub(crate) work: JoinSet<()>,
+    /// Set while the manager ends.
+    pub(crate) ending: Option<Answer<()>>,
+    retention_days: u32,
+    sweep: Duration,
+    tasks: JoinSet<InstanceKey>,
+    commands: mpsc::Receiver<Command>,
+    updates: mpsc::Receiver<Update>,
+    checks: Vec<HealthCheck>,
+    done: bool,
+}
+
+impl Engine {
+    /// Loads the fleet and begins to attach to the runners that are still there.
+    pub fn new(config: Config) -> Result<(Self, Handle), StoreError> {
+        let (commands, command_receiver) = mpsc::channel(COMMANDS);
+        let (updates, update_receiver) = mpsc::channel(UPDATES);
+        let (views, view_receiver) = watch::channel(Arc::default());
+        let (routing, routing_receiver) = watch::channel(Arc::default());
+        let events = broadcast::Sender::new(EVENTS);
+        let handle = Handle {
+            commands,
+            views: view_receiver,
+            routing: routing_receiver,
+            events: events.clone(),
+            log_dir: config.supervisor.log_dir.clone(),
+        };
+        let mut engine = Self {
+            store: Arc::new(config.store),
+            clock: config.supervisor.clock.clone(),
+            fleet: Fleet::default(),
+            deps: Deps { config: config.supervisor, ports: Ports::new(config.port_range), updates },
+            allow_sources: config.allow_sources,
+            views,
+            routing,
+            events,
+            handle: handle.clone(),
+            work: JoinSet::new(),
+            ending: None,
+            retention_days: config.retention_days,
+            sweep: config.sweep.0,
+            tasks: JoinSet::new(),
+            commands: command_receiver,
+            updates: update_receiver,
+            checks: Vec::new(),
+            done: false,
+        };
+        engine.load()?;
+        engine.publish();
+        Ok((engine, handle))
+    }
+
+    fn load(&mut self) -> Result<(), StoreError> {
+        let totals = self.store.totals()?;
+        for service in self.store.services()? {
+            let id = service.service_id;
+            let secrets = self.store.secrets(id)?;
+            let retired = totals.get(&id).copied().unwrap_or_default();
+            self.fleet.insert(Entry::new(service, secrets, retired));
+        }
+        let stored = self.store.instances()?;
+        let known = stored.iter().map(|instance| instance.start_id).collect();
+        let (exe, config) = (self.deps.config.exe.clone(), self.deps.config.clone());
+        self.work.spawn(crate::strays::clear(exe, config, known));
+        for instance in stored {
+            self.take_up(instance)?;
+        }
+        Ok(())
+    }
+
+    /// An instance that an earlier manager had.
+    fn take_up(&mut self, stored: StoredInstance) -> Result<(), StoreError> {
+        let key = stored.key();
+        let Some(entry) = self.fleet.services.get_mut(&key.service_id) else {
+            // Its service was removed while it was being stopped: its runner is a stray now.
+            self.store.delete_instance(key)?;
+            return Ok(());
+        };
+        let Some(pid) = stored.runner_pid else { return Ok(()) };
+        let past = Past {
+            runner: Some(RunnerRecord {
+                start_id: stored.start_id,
+                pid,
+                start_time: stored.runner_start_time,
+                control: stored.control.clone(),
+                takeover: stored.takeover.clone(),
+                tree: stored.tree.clone(),
+                port: (stored.port != 0).then_some(stored.port),
+                started_at: stored.started_at,
+                ready_at: stored.ready_at,
+                version: stored.version,
+            }),
+            restarts: stored.restart_count,
+            error: stored.error.clone(),
+            last_exit: stored.last_exit.clone(),
+            last_lines: stored.last_lines.clone(),
+        };
+        let wanted = entry.wanted(key.index);
+        let handle = myagent_supervisor::spawn(&mut self.tasks, self.deps.clone(), wanted, past);
+        let mut observed = unobserved();
+        observed.state = myagent_core::instance::InstanceState::Starting;
+        observed.activity = myagent_core::reconcile::Observed::Active;
+        observed.may_become_eligible = true;
+        let mut slot = Slot::new(handle, observed);
+        slot.stored = Some(stored);
+        entry.slots.insert(key.index, slot);
+        Ok(())
+    }
+
+    /// Runs until the manager is shut down. What runs then goes on or was stopped, as asked.
+    pub async fn run(mut self) {
+        let mut sweep = interval(self.sweep);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pruned = Instant::now();
+        while !self.done {
+            tokio::select! {
+                Some(command) = self.commands.recv() => self.command(command),
+                Some(update) = self.updates.recv() => {
+                    self.update(update);
+                    // What has come meanwhile is taken in one go, so that a busy fleet is published once and not each time.
+                    for _ in 0..UPDATES {
+                        match self.updates.try_recv() {
+                            Ok(update) => self.update(update),
+                            Err(_) => break,
+                        }
+                    }
+                }
+                Some(ended) = self.tasks.join_next() => if let Err(error) = ended {
+                    tracing::error!(%error, "the task of an instance failed");
+                },
+                Some(ended) = self.work.join_next() => if let Err(error) = ended {
+                    tracing::error!(%error, "background work failed");
+                },
+                _ = sweep.tick() => {
+                    self.store_checks();
+                    if pruned.elapsed() >= PRUNE_EVERY {
+                        pruned = Instant::now();
+                        self.prune();
+                    }
+                }
+            }
+            self.reconcile();
+            self.publish();
+            self.end_if_done();
+        }
+        self.store_checks();
+        self.work.shutdown().await;
+        self.tasks.shutdown().await;
+    }
+
+    /// Does what the plan says.
+    pub(crate) fn reconcile(&mut self) {
+        if self.ending.is_some() {
+            return;
+        }
+        for Action { key, kind, reason } in self.fleet.plan() {
+            tracing::debug!(service = %key.service_id, index = key.index, ?kind, reason, "planned");
+            self.fleet.dirty.insert(key.service_id);
+            match kind {
+                ActionKind::Start => self.start_instance(key),
+                ActionKind::Stop => {
+                    if let Some(slot) = self.fleet.slot(key).filter(|slot| !slot.told_to_stop) {
+                        slot.command(InstanceCommand::Stop);
+                    }
+                }
+                ActionKind::Forget => self.forget_instance(key),
+            }
+        }
+    }
+
+    fn start_instance(&mut self, key: InstanceKey) {
+        let Some(entry) = self.fleet.services.get_mut(&key.service_id) else { return };
+        let wanted = entry.wanted(key.index);
+        let (tasks, deps) = (&mut self.tasks, &self.deps);
+        let slot = entry.slots.entry(key.index).or_insert_with(|| {
+            Slot::new(myagent_supervisor::spawn(tasks, deps.clone(), wanted, Past::default()), unobserved())
+        });
+        slot.command(InstanceCommand::Start);
+    }
+
+    pub(crate) fn forget_instance(&mut self, key: InstanceKey) {
+        let removed = self.fleet.services.get_mut(&key.service_id).and_then(|entry| entry.slots.remove(&key.index));
+        if let Some(slot) = removed {
+            slot.handle.send(InstanceCommand::LetGo);
+            if slot.stored.is_some() {
+                self.try_store("forget an instance", |store| store.delete_instance(key).map(|_| ()));
+            }
+        }
+    }
+
+    fn update(&mut self, Update { key, what }: Update) {
+        match what {
+            What::Changed(observed) => {
+                let stored = publish::stored(key, &observed);
+                let Some(slot) = self.fleet.slot(key) else { return };
+                slot.observed = *observed;
+                let changed = slot.stored != stored;
+                if changed {
+                    slot.stored.clone_from(&stored);
+                }
+                self.fleet.dirty.insert(key.service_id);
+                if changed {
+                    self.try_store("store an instance", |store| match &stored {
+                        Some(stored) => store.put_instance(stored),
+                        None => store.delete_instance(key).map(|_| ()),
+                    });
+                }
+            }
+            What::Record { kind, why } => self.record("manager", &kind, Some(key.service_id), Some(key.index), why),
+            What::Checked(check) => self.checks.push(HealthCheck {
+                at: check.at,
+                service_id: key.service_id,
+                index: key.index,
+                healthy: check.failure.is_none(),
+                latency_ms: Some(check.latency.as_secs_f64() * 1000.0),
+                message: check.failure,
+            }),
+            What::RunnerEnded(totals) => self.retire(key.service_id, &totals),
+        }
+    }
+
+    fn retire(&mut self, id: ServiceId, totals: &Totals) {
+        if *totals == Totals::default() {
+            return;
+        }
+        if let Some(entry) = self.fleet.services.get_mut(&id) {
+            entry.retired = crate::views::add(entry.retired, *totals);
+        }
+        self.try_store("store sums", |store| store.add_totals(id, totals));
+    }
+
+    fn store_checks(&mut self) {
+        let mut checks = std::mem::take(&mut self.checks);
+        checks.retain(|check| self.fleet.services.contains_key(&check.service_id));
+        if !checks.is_empty() {
+            self.try_store("store health checks", |store| store.add_health_checks(&checks));
+        }
+    }
+
+    fn prune(&mut self) {
+        let age = Duration::from_secs(u64::from(self.retention_days) * 24 * 3600);
+        let mut retention = myagent_store::Retention::default();
+        (retention.events.age, retention.health.age) = (age, age);
+        let now = self.clock.now();
+        self.try_store("remove old records", |store| store.prune(now, &retention).map(|_| ()));
+    }
+
+    /// Stores something that nobody waits for. A failure is logged, the fleet goes on.
+    pub(crate) fn try_store(&self, what: &str, write: impl FnOnce(&Store) -> Result<(), StoreError>) {
+        if let Err(error) = write(&self.store) {
+            tracing::error!(%error, what, "not stored");
+        }
+    }
+
+    /// Notes an event, in the store and for those who follow.
+    pub(crate) fn record(&mut self, who: &str, kind: &str, id: Option<ServiceId>, index: Option<u32>, why: String) {
+        let service = id.and_then(|id| self.fleet.services.get(&id)).map(|entry| entry.service.name.clone());
+        let instance = service.as_ref().zip(index).map(|(name, index)| format!("{name}-{index}"));
+        tracing::info!(who, kind, service, instance, why, "event");
+        let draft = EventDraft {
+            at: self.clock.now(),
+            who: who.to_owned(),
+            kind: kind.to_owned(),
+            service_id: id,
+            service,
+            instance,
+            why,
+        };
+        match self.store.add_event(&draft) {
+            // Nobody may be following.
+            Ok(id) => drop(self.events.send(Arc::new(draft.with_id(id)))),
+            Err(error) => tracing::error!(%error, "event not stored"),
+        }
+    }
+
+    fn end_if_done(&mut self) {
+        if self.ending.is_some() && self.fleet.active() == 0 {
+            self.end();
+        }
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.done = true;
+        if let Some(answer) = self.ending.take() {
+            let failed: Vec<String> = self
+                .fleet
+                .services
+                .values()
+                .flat_map(|entry| entry.slots.iter().map(move |(index, slot)| (entry, index, slot)))
+                .filter(|(_, _, slot)| slot.told_to_stop && slot.observed.state != myagent_core::instance::InstanceState::Stopped)
+                .map(|(entry, index, slot)| {
+                    let cause = slot.observed.error.as_deref().unwrap_or("no cause is known");
+                    format!("{}-{index}: {cause}", entry.service.name)
+                })
+                .collect();
+            let result = if failed.is_empty() {
+                Ok(())
+            } else {
+                Err(Problem::new(Code::ServiceStopFailed, failed.join("; ")))
+            };
+            // The asker may have left.
+            let _ = answer.send(result);
+        }
+    }
+}

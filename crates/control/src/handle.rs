@@ -1,0 +1,261 @@
+//! The use cases, as methods. Cheap to clone.
+
+use crate::engine::Command;
+use crate::logs;
+use jiff::Timestamp;
+use myagent_core::error::{Code, Problem};
+use myagent_core::event::Event;
+use myagent_core::instance::InstanceState;
+use myagent_core::request::{Changes, LogLine, LogQuery, NewService};
+use myagent_core::routing::RoutingSnapshot;
+use myagent_core::service::Desired;
+use myagent_core::view::{FleetView, ServiceView};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// All services by name, as last published.
+pub(crate) type Views = BTreeMap<String, Arc<ServiceView>>;
+
+/// How a restart is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartMode {
+    /// One instance after the other, each ready before the next.
+    Rolling,
+    /// All at once.
+    AllAtOnce,
+}
+
+/// What becomes of the instances when the manager ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopAll {
+    /// They are stopped.
+    Stop,
+    /// They go on without a manager.
+    Keep,
+}
+
+/// Which events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventFilter {
+    /// Only of this service.
+    pub service: Option<String>,
+    /// Only after this id.
+    pub after_id: Option<i64>,
+    /// At most this many of the newest.
+    pub limit: Option<usize>,
+}
+
+/// One health check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HealthRecord {
+    /// When.
+    pub at: Timestamp,
+    /// `weather-0`.
+    pub instance: String,
+    /// Did it succeed?
+    pub healthy: bool,
+    /// How long it took, milliseconds.
+    pub latency_ms: f64,
+    /// What went wrong.
+    pub message: Option<String>,
+}
+
+/// The way to the engine.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) views: watch::Receiver<Arc<Views>>,
+    pub(crate) routing: watch::Receiver<Arc<RoutingSnapshot>>,
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) log_dir: PathBuf,
+}
+
+impl Handle {
+    /// The routing snapshot, for the front door.
+    pub fn routing(&self) -> watch::Receiver<Arc<RoutingSnapshot>> {
+        self.routing.clone()
+    }
+
+    /// All services, by name.
+    pub fn services(&self) -> Vec<Arc<ServiceView>> {
+        self.views.borrow().values().cloned().collect()
+    }
+
+    /// One service by name or id; the error suggests the nearest name.
+    pub fn service(&self, name_or_id: &str) -> Result<Arc<ServiceView>, Problem> {
+        let views = self.views.borrow();
+        if let Some(view) = views.get(name_or_id) {
+            return Ok(Arc::clone(view));
+        }
+        let by_id = |view: &&Arc<ServiceView>| view.service_id.to_string() == name_or_id;
+        if let Some(view) = views.values().find(by_id) {
+            return Ok(Arc::clone(view));
+        }
+        Err(unknown_service(name_or_id, views.keys().map(String::as_str)))
+    }
+
+    /// The fleet in numbers.
+    pub fn fleet(&self) -> FleetView {
+        crate::views::fleet(self.views.borrow().values().map(AsRef::as_ref))
+    }
+
+    /// Registers a service; with `auto_start` its start has begun when this returns.
+    pub async fn register(&self, new: NewService, who: &str) -> Result<Arc<ServiceView>, Problem> {
+        self.ask(|answer| Command::Register { new: Box::new(new), who: who.to_owned(), answer }).await
+    }
+
+    /// Changes a service; what runs goes on as it is until it is restarted.
+    pub async fn update(&self, name: &str, changes: Changes, who: &str) -> Result<Arc<ServiceView>, Problem> {
+        let name = name.to_owned();
+        self.ask(|answer| Command::Update { name, changes: Box::new(changes), who: who.to_owned(), answer }).await
+    }
+
+    /// Stops and forgets a service.
+    pub async fn unregister(&self, name: &str, who: &str) -> Result<(), Problem> {
+        if self.service(name)?.status != InstanceState::Stopped {
+            self.stop(name, who).await?;
+        }
+        let name = name.to_owned();
+        self.ask(|answer| Command::Unregister { name, who: who.to_owned(), answer }).await
+    }
+
+    /// Starts a service. With `wait` it answers when all instances are ready, or with the cause why one is not.
+    pub async fn start(&self, name: &str, wait: bool, who: &str) -> Result<Arc<ServiceView>, Problem> {
+        self.set_desired(name, Desired::Running, who).await?;
+        if wait { self.wait_started(name).await } else { self.service(name) }
+    }
+
+    /// Stops a service; answers when nothing of it is left, or names what could not be killed.
+    pub async fn stop(&self, name: &str, who: &str) -> Result<Arc<ServiceView>, Problem> {
+        self.set_desired(name, Desired::Stopped, who).await?;
+        self.wait_stopped(name).await
+    }
+
+    /// Restarts a service (a stopped one is started) and waits until it is ready.
+    pub async fn restart(&self, name: &str, mode: RestartMode, who: &str) -> Result<Arc<ServiceView>, Problem> {
+        let service = self.service(name)?;
+        if service.desired == Desired::Stopped {
+            return self.start(name, true, who).await;
+        }
+        let name = service.name.clone();
+        self.ask(|answer| Command::Restart { name: name.clone(), mode, who: who.to_owned(), answer }).await?;
+        self.service(&name)
+    }
+
+    /// Changes the number of instances.
+    pub async fn scale(&self, name: &str, replicas: u32, wait: bool, who: &str) -> Result<Arc<ServiceView>, Problem> {
+        let mut changes = Changes::default();
+        changes.options.replicas = Some(replicas);
+        let view = self.update(name, changes, who).await?;
+        if wait && view.desired == Desired::Running { self.wait_started(name).await } else { Ok(view) }
+    }
+
+    /// Lines of output of all instances, oldest first.
+    pub async fn logs(&self, name: &str, query: LogQuery) -> Result<Vec<LogLine>, Problem> {
+        let instances = self.log_instances(name)?;
+        logs::read(self.log_dir.clone(), instances, query).await
+    }
+
+    /// The lines that `query` asks for and then new ones as they come, until the receiver is dropped.
+    pub async fn follow_logs(&self, name: &str, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, Problem> {
+        self.service(name)?;
+        let (handle, name) = (self.clone(), name.to_owned());
+        let instances = move || handle.log_instances(&name).ok();
+        logs::follow(self.log_dir.clone(), instances, query).await
+    }
+
+    /// Checks health now, and returns what was found for each instance.
+    pub async fn check_health(&self, name: &str) -> Result<Vec<HealthRecord>, Problem> {
+        let name = name.to_owned();
+        self.ask(|answer| Command::CheckHealth { name, answer }).await
+    }
+
+    /// Past health checks, newest first.
+    pub async fn health_history(&self, name: &str, limit: usize) -> Result<Vec<HealthRecord>, Problem> {
+        let name = name.to_owned();
+        self.ask(|answer| Command::HealthHistory { name, limit, answer }).await
+    }
+
+    /// Stored events, oldest first.
+    pub async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, Problem> {
+        self.ask(|answer| Command::Events { filter, answer }).await
+    }
+
+    /// Events as they happen. A receiver that is too slow misses some and is told how many.
+    pub fn follow_events(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.events.subscribe()
+    }
+
+    /// Refuses further commands and stops (or lets go of) every instance; answers when that is done.
+    pub async fn shut_down(&self, instances: StopAll, who: &str) -> Result<(), Problem> {
+        self.ask(|answer| Command::ShutDown { instances, who: who.to_owned(), answer }).await
+    }
+
+    async fn set_desired(&self, name: &str, desired: Desired, who: &str) -> Result<(), Problem> {
+        let name = name.to_owned();
+        self.ask(|answer| Command::SetDesired { name, desired, who: who.to_owned(), answer }).await
+    }
+
+    async fn wait_started(&self, name: &str) -> Result<Arc<ServiceView>, Problem> {
+        self.wait(name, |view| match crate::views::start_outcome(view) {
+            None => None,
+            Some(Ok(())) => Some(Ok(Arc::clone(view))),
+            Some(Err(cause)) => Some(Err(Problem::new(Code::ServiceStartFailed, cause))),
+        })
+        .await
+    }
+
+    async fn wait_stopped(&self, name: &str) -> Result<Arc<ServiceView>, Problem> {
+        self.wait(name, |view| match crate::views::stop_outcome(view) {
+            None => None,
+            Some(Ok(())) => Some(Ok(Arc::clone(view))),
+            Some(Err(cause)) => Some(Err(Problem::new(Code::ServiceStopFailed, cause))),
+        })
+        .await
+    }
+
+    /// Waits until `outcome` says something of the service's view.
+    async fn wait<T>(
+        &self,
+        name: &str,
+        outcome: impl Fn(&Arc<ServiceView>) -> Option<Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let mut views = self.views.clone();
+        loop {
+            views.mark_unchanged();
+            if let Some(result) = outcome(&self.service(name)?) {
+                return result;
+            }
+            views.changed().await.map_err(|_| shutting_down())?;
+        }
+    }
+
+    fn log_instances(&self, name: &str) -> Result<Vec<String>, Problem> {
+        let view = self.service(name)?;
+        Ok(view.instances.iter().map(|instance| instance.name.clone()).collect())
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Problem>>) -> Command,
+    ) -> Result<T, Problem> {
+        let (answer, result) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| shutting_down())?;
+        result.await.map_err(|_| shutting_down())?
+    }
+}
+
+fn shutting_down() -> Problem {
+    Problem::new(Code::ShuttingDown, "the manager is shutting down")
+}
+
+/// "No such service", with the nearest name if one is near.
+pub(crate) fn unknown_service<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Problem {
+    let nearest = myagent_core::suggest::nearest(name, known);
+    let hint = nearest.map_or_else(|| "see `list`".to_owned(), |near| format!("did you mean {near:?}?"));
+    Problem::new(Code::ServiceNotFound, format!("no service is named {name:?}; {hint}"))
+}

@@ -1,0 +1,79 @@
+//! State → what others read: views for people, a routing snapshot for the front door.
+
+use crate::engine::Engine;
+use crate::fleet::Entry;
+use crate::views;
+use myagent_core::InstanceKey;
+use myagent_core::routing::{RoutedInstance, RoutedService, RoutingSnapshot};
+use myagent_store::StoredInstance;
+use std::sync::Arc;
+
+impl Engine {
+    /// Makes the views and the snapshot anew where something changed.
+    pub(crate) fn publish(&mut self) {
+        let dirty = std::mem::take(&mut self.fleet.dirty);
+        if dirty.is_empty() {
+            return;
+        }
+        let mut all = self.views.borrow().as_ref().clone();
+        all.retain(|_, view| self.fleet.services.contains_key(&view.service_id));
+        for id in dirty {
+            if let Some(entry) = self.fleet.services.get_mut(&id) {
+                let view = Arc::new(views::service(entry));
+                all.insert(entry.service.name.clone(), Arc::clone(&view));
+                entry.view = Some(view);
+                entry.routed = routed(entry);
+            }
+        }
+        self.views.send_replace(Arc::new(all));
+        let services = self.fleet.services.values().filter_map(|entry| entry.routed.clone()).collect();
+        self.routing.send_replace(Arc::new(RoutingSnapshot::new(services)));
+    }
+}
+
+fn routed(entry: &Entry) -> Option<RoutedService> {
+    if !entry.to_run() {
+        return None;
+    }
+    let service = &entry.service;
+    let instances = entry.slots.iter().filter(|(index, _)| **index < service.replicas).map(|(index, slot)| {
+        let observed = &slot.observed;
+        let key = InstanceKey { service_id: service.service_id, index: *index };
+        let runner = observed.runner.as_ref();
+        RoutedInstance {
+            key,
+            name: key.name(&service.name).into(),
+            start_id: runner.map_or_else(|| myagent_core::StartId(uuid::Uuid::nil()), |runner| runner.start_id),
+            takeover: runner.map_or_else(Default::default, |runner| runner.takeover.clone()).into(),
+            eligible: observed.eligible && runner.is_some() && slot.settled(),
+            may_become_eligible: observed.may_become_eligible || !slot.settled(),
+            max_places: service.config.max_sessions,
+            places: observed.report.places,
+            weight: service.config.weight,
+        }
+    });
+    Some(RoutedService { name: service.name.as_str().into(), tags: service.tags.clone(), instances: instances.collect() })
+}
+
+/// What is stored of an instance that has a runner.
+pub(crate) fn stored(key: InstanceKey, observed: &myagent_supervisor::Observed) -> Option<StoredInstance> {
+    let runner = observed.runner.as_ref()?;
+    Some(StoredInstance {
+        service_id: key.service_id,
+        index: key.index,
+        start_id: runner.start_id,
+        runner_pid: Some(runner.pid),
+        runner_start_time: runner.start_time,
+        control: runner.control.clone(),
+        takeover: runner.takeover.clone(),
+        tree: runner.tree.clone(),
+        port: runner.port.unwrap_or(0),
+        started_at: runner.started_at,
+        ready_at: runner.ready_at,
+        restart_count: observed.restarts,
+        last_exit: observed.last_exit.clone(),
+        last_lines: observed.last_lines.clone(),
+        error: observed.error.clone(),
+        version: runner.version,
+    })
+}

@@ -1,0 +1,208 @@
+//! What people see, made from what is registered and observed. Pure.
+
+use crate::fleet::{Entry, Slot};
+use myagent_core::health::Health;
+use myagent_core::instance::InstanceState;
+use myagent_core::service::{Desired, Endpoint, Service, Source};
+use myagent_core::view::{FleetView, InstanceView, ServiceStats, ServiceView};
+use myagent_core::wire::control::Totals;
+
+/// The view of a service.
+pub(crate) fn service(entry: &Entry) -> ServiceView {
+    let service = &entry.service;
+    let highest = entry.slots.keys().next_back().map_or(0, |index| index + 1);
+    let instances: Vec<InstanceView> = (0..service.replicas.max(highest))
+        .filter(|index| *index < service.replicas || entry.slots.contains_key(index))
+        .map(|index| entry.slots.get(&index).map_or_else(|| stopped(service, index), |slot| instance(service, index, slot)))
+        .collect();
+    let first = instances.first();
+    let error_message = instances.iter().find_map(|instance| {
+        let message = instance.error_message.as_ref()?;
+        Some(if instances.len() > 1 { format!("{}: {message}", instance.name) } else { message.clone() })
+    });
+    ServiceView {
+        service_id: service.service_id,
+        name: service.name.clone(),
+        description: service.description.clone(),
+        source: service.source.clone(),
+        host: service.host.clone(),
+        port: service.port.or_else(|| first.and_then(|instance| instance.port)),
+        endpoint: first.and_then(|instance| instance.endpoint.clone()),
+        tags: service.tags.clone(),
+        agent_type: service.source.kind().to_owned(),
+        version: service.version,
+        status: InstanceState::of_service(instances.iter().map(|instance| instance.status)),
+        desired: service.desired,
+        replicas: service.replicas,
+        created_at: service.created_at,
+        started_at: instances.iter().filter_map(|instance| instance.started_at).min(),
+        last_health_check: instances.iter().filter_map(|instance| instance.last_health_check).max(),
+        error_message,
+        restart_count: instances.iter().map(|instance| instance.restart_count).sum(),
+        config: service.config.clone(),
+        environment: service.environment.clone(),
+        secrets: service.secret_names.clone(),
+        stats: stats(entry),
+        health: worst_health(&instances),
+        instances,
+    }
+}
+
+fn stats(entry: &Entry) -> ServiceStats {
+    let mut stats = ServiceStats { totals: entry.retired, ..ServiceStats::default() };
+    for slot in entry.slots.values() {
+        let report = &slot.observed.report;
+        stats.active_connections += report.active_connections;
+        stats.active_sessions += report.active_sessions;
+        stats.totals = add(stats.totals, report.totals);
+    }
+    stats
+}
+
+/// Adds sums.
+pub(crate) fn add(a: Totals, b: Totals) -> Totals {
+    Totals {
+        connections: a.connections + b.connections,
+        sessions: a.sessions + b.sessions,
+        messages_in: a.messages_in + b.messages_in,
+        messages_out: a.messages_out + b.messages_out,
+        bytes_in: a.bytes_in + b.bytes_in,
+        bytes_out: a.bytes_out + b.bytes_out,
+        log_lines_dropped: a.log_lines_dropped + b.log_lines_dropped,
+    }
+}
+
+fn worst_health(instances: &[InstanceView]) -> Health {
+    let rank = |health: Health| match health {
+        Health::Unknown => 0,
+        Health::Healthy => 1,
+        Health::Degraded => 2,
+        Health::Unhealthy => 3,
+    };
+    instances.iter().map(|instance| instance.health).max_by_key(|health| rank(*health)).unwrap_or_default()
+}
+
+fn instance(service: &Service, index: u32, slot: &Slot) -> InstanceView {
+    let observed = &slot.observed;
+    let runner = observed.runner.as_ref();
+    let status = slot.state();
+    let settled = slot.settled();
+    let usage = &observed.report.usage;
+    InstanceView {
+        port: observed.port,
+        endpoint: endpoint(service, observed.port),
+        status,
+        pid: observed.agent_pid,
+        runner_pid: runner.map(|runner| runner.pid),
+        started_at: runner.map(|runner| runner.started_at),
+        ready_at: runner.and_then(|runner| runner.ready_at),
+        restart_count: observed.restarts,
+        last_exit: observed.last_exit.clone(),
+        error_message: observed.error.clone().filter(|_| settled),
+        next_try: observed.next_try.filter(|_| settled),
+        last_lines: observed.last_lines.clone(),
+        active_connections: observed.report.active_connections,
+        active_sessions: observed.report.active_sessions,
+        cpu_percent: (usage.cpu_percent * 10.0).round() / 10.0,
+        memory_mb: (usage.memory_bytes as f64 / 104_857.6).round() / 10.0,
+        processes: usage.processes,
+        health: observed.health,
+        last_health_check: observed.last_check,
+        busy: observed.report.busy,
+        outdated: observed.outdated,
+        ownership: observed.ownership.clone(),
+        ..stopped(service, index)
+    }
+}
+
+/// An instance that was never started here.
+fn stopped(service: &Service, index: u32) -> InstanceView {
+    InstanceView {
+        name: format!("{}-{index}", service.name),
+        index,
+        host: service.host.clone(),
+        port: service.port,
+        endpoint: endpoint(service, service.port),
+        status: InstanceState::Stopped,
+        pid: None,
+        runner_pid: None,
+        started_at: None,
+        ready_at: None,
+        restart_count: 0,
+        last_exit: None,
+        error_message: None,
+        next_try: None,
+        last_lines: Vec::new(),
+        active_connections: 0,
+        active_sessions: 0,
+        cpu_percent: 0.0,
+        memory_mb: 0.0,
+        processes: 0,
+        health: Health::Unknown,
+        last_health_check: None,
+        busy: false,
+        outdated: false,
+        ownership: None,
+    }
+}
+
+fn endpoint(service: &Service, port: Option<u16>) -> Option<String> {
+    if let Source::External { url } = &service.source {
+        return Some(url.clone());
+    }
+    let endpoint = Endpoint { tls: false, host: service.host.clone(), port: port?, path: service.ws_path().to_owned() };
+    Some(format!("ws://{}{}", endpoint.authority(), endpoint.path))
+}
+
+/// The fleet in numbers.
+pub(crate) fn fleet<'a>(services: impl Iterator<Item = &'a ServiceView>) -> FleetView {
+    let mut fleet = FleetView::default();
+    for state in InstanceState::ALL {
+        fleet.services.insert(state.to_string(), 0);
+    }
+    for health in ["healthy", "degraded", "unhealthy", "unknown"] {
+        fleet.health.insert(health.to_owned(), 0);
+    }
+    for service in services {
+        *fleet.services.entry(service.status.to_string()).or_default() += 1;
+        fleet.active_connections += service.stats.active_connections;
+        fleet.active_sessions += service.stats.active_sessions;
+        fleet.totals = add(fleet.totals, service.stats.totals);
+        for instance in &service.instances {
+            *fleet.instances.entry(instance.status.to_string()).or_default() += 1;
+            if instance.status != InstanceState::Stopped {
+                let health = format!("{:?}", instance.health).to_lowercase();
+                *fleet.health.entry(health).or_default() += 1;
+            }
+        }
+    }
+    fleet
+}
+
+/// Whether a start has come to an end, and how; none: it goes on.
+pub(crate) fn start_outcome(view: &ServiceView) -> Option<Result<(), String>> {
+    if view.desired == Desired::Stopped {
+        return Some(Err(format!("{} was stopped meanwhile", view.name)));
+    }
+    let wanted = view.instances.iter().filter(|instance| instance.index < view.replicas);
+    let failed = wanted
+        .clone()
+        .find(|instance| matches!(instance.status, InstanceState::Error | InstanceState::Unhealthy));
+    if let Some(instance) = failed {
+        let cause = instance.error_message.as_deref().unwrap_or("no cause is known");
+        return Some(Err(format!("{} did not start: {cause}", instance.name)));
+    }
+    wanted.clone().all(|instance| instance.status == InstanceState::Running).then_some(Ok(()))
+}
+
+/// Whether a stop has come to an end, and how; none: it goes on.
+pub(crate) fn stop_outcome(view: &ServiceView) -> Option<Result<(), String>> {
+    if view.desired == Desired::Running {
+        return Some(Err(format!("{} was started meanwhile", view.name)));
+    }
+    if let Some(instance) = view.instances.iter().find(|instance| instance.status == InstanceState::Error) {
+        let cause = instance.error_message.as_deref().unwrap_or("no cause is known");
+        return Some(Err(format!("{} is not stopped: {cause}", instance.name)));
+    }
+    view.instances.iter().all(|instance| instance.status == InstanceState::Stopped).then_some(Ok(()))
+}

@@ -1,0 +1,129 @@
+//! What goes wrong, as a client sees it: a stable code, a message that names the field and the fix.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Stable error codes; a client may act on them. The HTTP status of each is in [`Code::status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Code {
+    /// Something in the request is wrong; `errors` names each field.
+    InvalidRequest,
+    /// No service of that name or id.
+    ServiceNotFound,
+    /// The name is taken.
+    ServiceAlreadyExists,
+    /// It was started and did not become ready; `detail` has the cause.
+    ServiceStartFailed,
+    /// It could not be stopped: processes survived.
+    ServiceStopFailed,
+    /// Somebody else listens on the port.
+    PortInUse,
+    /// No free port, descriptor, process or disk space.
+    InsufficientResources,
+    /// No instance can take the client.
+    RoutingFailed,
+    /// No connection of that id.
+    ConnectionNotFound,
+    /// The health check could not be made or failed.
+    HealthCheckFailed,
+    /// The manager is ending.
+    ShuttingDown,
+    /// A listener is open already.
+    AlreadyListening,
+    /// The caller may not do this.
+    Forbidden,
+    /// No such path.
+    NotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// The body is larger than allowed.
+    PayloadTooLarge,
+    /// The body is of a kind that is not read.
+    UnsupportedMediaType,
+    /// Stored data cannot be read or written.
+    StorageFailed,
+    /// A defect of ours.
+    Internal,
+}
+
+impl Code {
+    /// The HTTP status that goes with the code.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::InvalidRequest => 400,
+            Self::Forbidden => 403,
+            Self::ServiceNotFound | Self::ConnectionNotFound | Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::ServiceAlreadyExists | Self::PortInUse | Self::AlreadyListening => 409,
+            Self::PayloadTooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::ServiceStartFailed | Self::ServiceStopFailed | Self::HealthCheckFailed => 502,
+            Self::InsufficientResources | Self::RoutingFailed | Self::ShuttingDown | Self::StorageFailed => {
+                503
+            }
+            Self::Internal => 500,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// One field at fault: what is wrong with it and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// Path of the field, as in the request: `config.max_sessions`.
+    pub field: String,
+    /// A sentence fragment that reads after "`field`: ".
+    pub message: String,
+}
+
+impl FieldError {
+    /// A field at fault.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// An error as told to a client: the content of an RFC 9457 problem, and of the CLI's one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable code.
+    pub code: Code,
+    /// One sentence for people, with the fix where there is one.
+    pub detail: String,
+    /// Every field at fault, if any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+impl Problem {
+    /// A problem without field errors.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// A request with fields at fault; the detail lists them all.
+    pub fn fields(errors: Vec<FieldError>) -> Self {
+        let detail = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        Self { code: Code::InvalidRequest, detail, errors }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}

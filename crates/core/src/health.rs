@@ -1,0 +1,146 @@
+//! Health: the results of probes folded into one word. Down after 3 failures in a row, up after 2 successes.
+
+use serde::{Deserialize, Serialize};
+
+/// Failures in a row that make an instance unhealthy.
+pub const DOWN_AFTER: u32 = 3;
+/// Successes in a row that make it healthy again.
+pub const UP_AFTER: u32 = 2;
+
+/// The word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Not checked yet, or not running.
+    #[default]
+    Unknown,
+    /// The last checks succeeded.
+    Healthy,
+    /// They succeed, and a soft limit is passed.
+    Degraded,
+    /// They failed.
+    Unhealthy,
+}
+
+/// One check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// It answered.
+    Success {
+        /// Memory or processor use is over the soft limit (80 %).
+        over_soft_limit: bool,
+    },
+    /// It did not.
+    Failure,
+}
+
+/// What a fold changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing that matters to routing.
+    None,
+    /// It went down.
+    Down,
+    /// It came up again.
+    Up,
+}
+
+/// The state of the fold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tracker {
+    health: Health,
+    failures: u32,
+    successes: u32,
+}
+
+impl Tracker {
+    /// An instance that has just become ready: its readiness probe was a success.
+    pub fn ready() -> Self {
+        Self { health: Health::Healthy, failures: 0, successes: 1 }
+    }
+
+    /// The word now.
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// Failures in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Folds one check in.
+    pub fn fold(&mut self, probe: Probe) -> Change {
+        match probe {
+            Probe::Failure => {
+                self.successes = 0;
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= DOWN_AFTER && self.health != Health::Unhealthy {
+                    self.health = Health::Unhealthy;
+                    return Change::Down;
+                }
+            }
+            Probe::Success { over_soft_limit } => {
+                self.failures = 0;
+                self.successes = self.successes.saturating_add(1);
+                let up = if over_soft_limit { Health::Degraded } else { Health::Healthy };
+                if self.health != Health::Unhealthy {
+                    self.health = up;
+                } else if self.successes >= UP_AFTER {
+                    self.health = up;
+                    return Change::Up;
+                }
+            }
+        }
+        Change::None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const OK: Probe = Probe::Success { over_soft_limit: false };
+    const SOFT: Probe = Probe::Success { over_soft_limit: true };
+    const BAD: Probe = Probe::Failure;
+
+    fn check(probes: &[Probe], health: Health, last: Change) {
+        let mut tracker = Tracker::ready();
+        let change = probes.iter().map(|probe| tracker.fold(*probe)).last().unwrap_or(Change::None);
+        assert_eq!((tracker.health(), change), (health, last), "{probes:?}");
+    }
+
+    #[test]
+    fn down_after_three_up_after_two() {
+        check(&[], Health::Healthy, Change::None);
+        check(&[BAD, BAD], Health::Healthy, Change::None);
+        check(&[BAD, BAD, BAD], Health::Unhealthy, Change::Down);
+        check(&[BAD, BAD, BAD, BAD], Health::Unhealthy, Change::None);
+        check(&[BAD, BAD, OK, BAD, BAD], Health::Healthy, Change::None);
+        check(&[BAD, BAD, BAD, OK], Health::Unhealthy, Change::None);
+        check(&[BAD, BAD, BAD, OK, OK], Health::Healthy, Change::Up);
+        check(&[BAD, BAD, BAD, OK, BAD, OK], Health::Unhealthy, Change::None);
+        check(&[SOFT], Health::Degraded, Change::None);
+        check(&[SOFT, OK], Health::Healthy, Change::None);
+        check(&[BAD, BAD, BAD, SOFT, SOFT], Health::Degraded, Change::Up);
+        assert_eq!(Tracker::default().health(), Health::Unknown);
+    }
+
+    proptest! {
+        #[test]
+        fn down_and_up_alternate(failures in proptest::collection::vec(any::<bool>(), 0..200)) {
+            let mut tracker = Tracker::ready();
+            let mut down = false;
+            for failed in failures {
+                match tracker.fold(if failed { BAD } else { OK }) {
+                    Change::Down => { prop_assert!(!down); down = true; }
+                    Change::Up => { prop_assert!(down); down = false; }
+                    Change::None => {}
+                }
+                prop_assert_eq!(tracker.health() == Health::Unhealthy, down);
+                prop_assert!(tracker.failures() < DOWN_AFTER || down);
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Types and decisions of MyAgent Manager, and nothing else.
+//!
+//! **Invariant: no I/O.** No runtime, clock, random numbers, files or sockets: time ([`Tick`], [`jiff::Timestamp`]) and
+//! random numbers are arguments, so that every decision can be tested with a table in microseconds.
+//!
+//! Where to go: what a user wants is in [`service`] and [`config`]; the life of an instance in [`lifecycle`], with
+//! [`restart`], [`health`] and [`ports`] beside it; what to do next in [`reconcile`]; who gets a client in [`routing`];
+//! what manager, runner and proxy say to each other in [`wire`].
+
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod event;
+pub mod health;
+pub mod ids;
+pub mod instance;
+pub mod lifecycle;
+pub mod paths;
+pub mod ports;
+pub mod probe;
+pub mod reconcile;
+pub mod request;
+pub mod restart;
+pub mod routing;
+pub mod service;
+pub mod settings;
+pub mod suggest;
+pub mod view;
+pub mod wire;
+
+pub use clock::{Clock, Tick};
+pub use error::{Code, FieldError, Problem};
+pub use ids::{ConnectionId, InstanceKey, ServiceId, StartId};

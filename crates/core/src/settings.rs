@@ -1,0 +1,156 @@
+//! The settings of the manager itself: `config.toml` in the data directory, `MYAGENT_*` variables, flags.
+
+use crate::error::FieldError;
+use crate::routing::Strategy;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Settings of the manager. Unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Ports that services get: first and last.
+    pub port_range: (u16, u16),
+    /// Kinds of sources that may be registered: `file`, `command`, `external`.
+    pub allow_sources: Vec<String>,
+    /// Web pages from elsewhere that may connect through the proxy: `https://app.example.org`, or `*`.
+    pub allowed_origins: Vec<String>,
+    /// How a connection that no rule routes gets its instance.
+    pub default_strategy: Strategy,
+    /// Clients that may wait for an instance that is full or starting.
+    pub queue_size: u32,
+    /// How long one may wait, seconds.
+    pub queue_timeout: f64,
+    /// How long `shutdown` may take, seconds, before it gives up and exits 1.
+    pub shutdown_timeout: f64,
+    /// Days that events and health checks are kept.
+    pub retention_days: u32,
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter like `info,myagent_proxy=debug`.
+    pub log_level: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            port_range: (8081, 9000),
+            allow_sources: vec!["file".to_owned(), "command".to_owned(), "external".to_owned()],
+            allowed_origins: Vec::new(),
+            default_strategy: Strategy::RoundRobin,
+            queue_size: 100,
+            queue_timeout: 8.0,
+            shutdown_timeout: 120.0,
+            retention_days: 30,
+            log_level: "info".to_owned(),
+        }
+    }
+}
+
+/// The names of all settings with one line each, for the reference page and for `MYAGENT_<NAME>`.
+pub const KEYS: &[(&str, &str)] = &[
+    ("port_range", "first and last port that services get, e.g. [8081, 9000]"),
+    ("allow_sources", "kinds of sources that may be registered: file, command, external"),
+    (
+        "allowed_origins",
+        "origins of web pages that may connect through the proxy besides loopback ones; * for all",
+    ),
+    ("default_strategy", "how a connection that no rule routes gets its instance: round_robin"),
+    ("queue_size", "clients that may wait for an instance that is full or starting"),
+    ("queue_timeout", "seconds a client may wait"),
+    ("shutdown_timeout", "seconds shutdown may take before it gives up with exit code 1"),
+    ("retention_days", "days that events and health checks are kept"),
+    ("log_level", "error, warn, info, debug or trace"),
+];
+
+impl Settings {
+    /// Checks every value; all faults at once.
+    pub fn validate(&self) -> Result<(), Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let (first, last) = self.port_range;
+        if first == 0 || first > last {
+            errors.push(FieldError::new(
+                "port_range",
+                format!("[{first}, {last}] must be two ports, the lower first"),
+            ));
+        }
+        for kind in &self.allow_sources {
+            if !matches!(kind.as_str(), "file" | "command" | "external") {
+                errors.push(FieldError::new(
+                    "allow_sources",
+                    format!("{kind:?} is not file, command or external"),
+                ));
+            }
+        }
+        for origin in &self.allowed_origins {
+            if origin != "*" && !origin.starts_with("http://") && !origin.starts_with("https://") {
+                errors.push(FieldError::new(
+                    "allowed_origins",
+                    format!("{origin:?} must begin with http:// or https://"),
+                ));
+            }
+        }
+        for (name, value, min, max) in [
+            ("queue_timeout", self.queue_timeout, 0.0, 3600.0),
+            ("shutdown_timeout", self.shutdown_timeout, 1.0, 86_400.0),
+        ] {
+            if !(min..=max).contains(&value) {
+                errors.push(FieldError::new(name, format!("{value} is not seconds from {min} to {max}")));
+            }
+        }
+        if self.retention_days == 0 || self.retention_days > 3650 {
+            errors.push(FieldError::new("retention_days", "must be from 1 to 3650"));
+        }
+        if self.queue_size > 100_000 {
+            errors.push(FieldError::new("queue_size", "must be at most 100000"));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// How long a client may wait.
+    pub fn queue_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.queue_timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_fields_are_the_same() {
+        let all = serde_json::to_value(Settings::default()).unwrap();
+        let mut fields: Vec<_> = all.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut keys: Vec<_> = KEYS.iter().map(|(name, _)| *name).collect();
+        fields.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(fields, keys);
+        assert_eq!(Settings::default().validate(), Ok(()));
+        assert_eq!(Settings::default().queue_timeout(), Duration::from_secs(8));
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        let settings = Settings {
+            port_range: (9, 1),
+            allow_sources: vec!["all".into()],
+            allowed_origins: vec!["x".into()],
+            queue_timeout: -1.0,
+            shutdown_timeout: 0.0,
+            retention_days: 0,
+            queue_size: 1_000_000,
+            ..Settings::default()
+        };
+        let fields: Vec<_> = settings.validate().unwrap_err().into_iter().map(|error| error.field).collect();
+        assert_eq!(
+            fields,
+            [
+                "port_range",
+                "allow_sources",
+                "allowed_origins",
+                "queue_timeout",
+                "shutdown_timeout",
+                "retention_days",
+                "queue_size"
+            ]
+        );
+    }
+}

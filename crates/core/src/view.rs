@@ -1,0 +1,205 @@
+//! What people and programs are shown of services and instances: the JSON of the API and of `--format json`.
+
+use crate::config::ServiceConfig;
+use crate::health::Health;
+use crate::ids::ServiceId;
+use crate::instance::{Exit, InstanceState};
+use crate::service::{Desired, Source};
+use crate::wire::control::Totals;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// A service with everything that is known of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its id.
+    pub service_id: ServiceId,
+    /// Its name.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// What it runs.
+    pub source: Source,
+    /// Address of its instances.
+    pub host: String,
+    /// Port of its first instance, or the fixed one.
+    pub port: Option<u16>,
+    /// WebSocket URL of its first instance, without the proxy.
+    pub endpoint: Option<String>,
+    /// Its tags.
+    pub tags: BTreeSet<String>,
+    /// `file`, `command` or `external`.
+    pub agent_type: String,
+    /// Counts the changes to its registration.
+    pub version: u64,
+    /// Running if one instance is, else the worst.
+    pub status: InstanceState,
+    /// What the user wants.
+    pub desired: Desired,
+    /// How many copies are wanted.
+    pub replicas: u32,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When its longest running instance was started.
+    pub started_at: Option<Timestamp>,
+    /// When an instance was last checked.
+    pub last_health_check: Option<Timestamp>,
+    /// What is wrong, if something is.
+    pub error_message: Option<String>,
+    /// Restarts of all its instances.
+    pub restart_count: u32,
+    /// Its settings.
+    pub config: ServiceConfig,
+    /// Its variables given in the clear.
+    pub environment: BTreeMap<String, String>,
+    /// The names of its secrets.
+    pub secrets: BTreeSet<String>,
+    /// Sums over its instances.
+    pub stats: ServiceStats,
+    /// The worst health of its running instances.
+    pub health: Health,
+    /// Its instances by index.
+    pub instances: Vec<InstanceView>,
+}
+
+/// Sums over the instances of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStats {
+    /// Open connections.
+    pub active_connections: u32,
+    /// Sessions with and without a connection.
+    pub active_sessions: u32,
+    /// Since registration.
+    #[serde(flatten)]
+    pub totals: Totals,
+}
+
+/// One instance with everything that is known of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceView {
+    /// `weather-0`.
+    pub name: String,
+    /// From 0.
+    pub index: u32,
+    /// Address.
+    pub host: String,
+    /// Port; none for an external service or before the first start.
+    pub port: Option<u16>,
+    /// WebSocket URL.
+    pub endpoint: Option<String>,
+    /// Its state.
+    pub status: InstanceState,
+    /// The agent's process (for an agent file: the worker).
+    pub pid: Option<u32>,
+    /// The runner's process.
+    pub runner_pid: Option<u32>,
+    /// When it was started.
+    pub started_at: Option<Timestamp>,
+    /// When it became ready.
+    pub ready_at: Option<Timestamp>,
+    /// Restarts since the user's `start`.
+    pub restart_count: u32,
+    /// How the agent last ended.
+    pub last_exit: Option<Exit>,
+    /// What is wrong, if something is.
+    pub error_message: Option<String>,
+    /// When it will be started again.
+    pub next_try: Option<Timestamp>,
+    /// The last lines of output before it went wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
+    /// Open connections.
+    pub active_connections: u32,
+    /// Sessions with and without a connection.
+    pub active_sessions: u32,
+    /// Of the whole process tree, percent of one core.
+    pub cpu_percent: f64,
+    /// Of the whole process tree, MiB.
+    pub memory_mb: f64,
+    /// Processes in the tree.
+    pub processes: u32,
+    /// Health.
+    pub health: Health,
+    /// When it was last checked.
+    pub last_health_check: Option<Timestamp>,
+    /// A client waits for it, or it said something recently.
+    pub busy: bool,
+    /// Its runner speaks a protocol that this manager does not: no new clients until it is restarted.
+    pub outdated: bool,
+    /// How its process tree is held: `cgroup-v2`, `cgroup-v1` or `subreaper`.
+    pub ownership: Option<String>,
+}
+
+/// The fleet in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetView {
+    /// Services by state.
+    pub services: BTreeMap<String, u32>,
+    /// Instances by state.
+    pub instances: BTreeMap<String, u32>,
+    /// Open connections.
+    pub active_connections: u32,
+    /// Sessions with and without a connection.
+    pub active_sessions: u32,
+    /// Health of instances that run.
+    pub health: BTreeMap<String, u32>,
+    /// Sums since registration.
+    pub totals: Totals,
+}
+
+/// The manager itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InfoView {
+    /// `myagent-manager`.
+    pub name: String,
+    /// Version of the program.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Its data directory.
+    pub data_dir: String,
+    /// Open listeners: `proxy` and `api`.
+    pub listeners: BTreeMap<String, SocketAddr>,
+}
+
+/// A list, or a page of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The items of this page.
+    pub items: Vec<T>,
+    /// How many there are in all.
+    pub total: usize,
+    /// Most items of a page.
+    pub limit: usize,
+    /// Items before this page.
+    pub offset: usize,
+    /// Whether there are items after it.
+    pub has_more: bool,
+}
+
+impl<T> Page<T> {
+    /// Cuts a page out of all items.
+    pub fn cut(all: Vec<T>, limit: usize, offset: usize) -> Self {
+        let total = all.len();
+        let items: Vec<T> = all.into_iter().skip(offset).take(limit).collect();
+        let has_more = offset.saturating_add(items.len()) < total;
+        Self { items, total, limit, offset, has_more }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_knows_what_is_before_and_after_it() {
+        let page = Page::cut(vec![1, 2, 3, 4, 5], 2, 2);
+        assert_eq!((page.items, page.total, page.has_more), (vec![3, 4], 5, true));
+        let page = Page::cut(vec![1, 2], 10, 5);
+        assert_eq!((page.items.len(), page.total, page.has_more), (0, 2, false));
+    }
+}

@@ -1,0 +1,347 @@
+//! The control socket: JSON lines, requests from the manager, answers and events from the runner.
+//!
+//! The first line each side sends is a [`Hello`] with the range of protocol versions it speaks; the highest common one
+//! counts. The range is N and N-1, so that a new manager can still talk to the runners of the old one.
+
+use crate::ids::{ConnectionId, ServiceId, StartId};
+use crate::instance::Exit;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// The versions that this build speaks.
+pub const PROTOCOL: ProtocolRange = ProtocolRange { min: 1, max: 1 };
+
+/// A range of protocol versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtocolRange {
+    /// Oldest spoken.
+    pub min: u32,
+    /// Newest spoken.
+    pub max: u32,
+}
+
+impl ProtocolRange {
+    /// The highest version that both speak.
+    pub fn common(self, other: Self) -> Option<u32> {
+        let version = self.max.min(other.max);
+        (version >= self.min && version >= other.min).then_some(version)
+    }
+}
+
+/// The first line in each direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Versions spoken.
+    pub protocol: ProtocolRange,
+    /// Version of the program.
+    pub version: String,
+    /// Process of the sender.
+    pub pid: u32,
+}
+
+/// A line from the manager.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestLine {
+    /// Repeated in the answer.
+    pub id: u64,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What a manager can ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// Who and how are you? Answer: [`Answer::Status`].
+    Status,
+    /// Everything about connections, from the start: answer [`Answer::Report`] with all open ones.
+    FullReport,
+    /// Closed records up to this number are stored; forget them. Answer: done.
+    AckClosed {
+        /// [`Closed::number`] of the newest one.
+        up_to: u64,
+    },
+    /// Close one connection. Answer: done, or an error if it is not here.
+    Disconnect {
+        /// Which.
+        connection_id: ConnectionId,
+        /// WebSocket close code.
+        code: u16,
+        /// Close reason, at most 123 bytes.
+        reason: String,
+    },
+    /// Take no more clients (give their sockets back), or take them again. Answer: done.
+    Drain {
+        /// True: drain.
+        draining: bool,
+    },
+    /// The last lines of output. Answer: [`Answer::Lines`].
+    Logs {
+        /// How many, at most 1,000.
+        tail: u32,
+    },
+    /// Tell the clients, stop the whole tree (TERM, grace, KILL), answer [`Answer::Stopped`], then end.
+    Stop {
+        /// Seconds between TERM and KILL; none: the service's own `stop_grace`.
+        grace: Option<f64>,
+    },
+    /// The exit is noted, nothing is running: end. Answer: done.
+    Dismiss,
+}
+
+/// A line from the runner after its hello.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RunnerLine {
+    /// An answer.
+    Answer {
+        /// Of the request.
+        id: u64,
+        /// What came of it.
+        answer: Answer,
+    },
+    /// Something happened.
+    Event {
+        /// What.
+        event: RunnerEvent,
+    },
+}
+
+/// Answers to [`Request`]s.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Answer {
+    /// To `Status`.
+    Status(Status),
+    /// To `FullReport`.
+    Report(Box<Report>),
+    /// To `Logs`.
+    Lines {
+        /// Oldest first.
+        lines: Vec<String>,
+    },
+    /// To `Stop`: the tree is gone, or these processes survived.
+    Stopped {
+        /// How the agent ended, if it ran.
+        exit: Option<Exit>,
+        /// Processes that KILL did not end within 5 s.
+        survivors: Vec<u32>,
+    },
+    /// It is done.
+    Done,
+    /// It could not be done.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
+
+/// What a runner is doing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// The agent was started and has not been seen ready by the runner (a file: the worker has not loaded).
+    Starting,
+    /// A file's worker has loaded; a command's process is running; an external service is always up.
+    Up,
+    /// A file's worker died; the next one starts at this time.
+    Restarting {
+        /// When.
+        next_try: Timestamp,
+        /// How the last one ended.
+        exit: Exit,
+    },
+    /// The tree is being stopped.
+    Stopping,
+    /// The agent ended and will not be started again by this runner.
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Last lines of output, oldest first, at most 20.
+        last_lines: Vec<String>,
+        /// Processes of the tree that could not be killed.
+        survivors: Vec<u32>,
+    },
+}
+
+/// Who a runner is and how it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of which service.
+    pub service_id: ServiceId,
+    /// Which copy.
+    pub index: u32,
+    /// Which start.
+    pub start_id: StartId,
+    /// Agent's process (a file: the worker).
+    pub agent_pid: Option<u32>,
+    /// When the runner started the agent first.
+    pub started_at: Timestamp,
+    /// What it is doing.
+    #[serde(flatten)]
+    pub phase: Phase,
+    /// Restarts of a file's worker by this runner.
+    pub worker_restarts: u32,
+    /// A line of output has matched `ready=log:…`.
+    pub ready_line_seen: bool,
+    /// A client's message is unanswered, or the agent said something, within `busy_max`.
+    pub busy: bool,
+    /// A file's worker answers (its event loop is not blocked); always true for others.
+    #[serde(default = "yes")]
+    pub responsive: bool,
+    /// It takes no clients.
+    pub draining: bool,
+    /// How the tree is held, for `doctor`: `cgroup-v2`, `cgroup-v1` or `subreaper`.
+    pub ownership: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What a runner says unasked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RunnerEvent {
+    /// The phase, the agent's process, or `ready_line_seen` changed.
+    Status(Status),
+    /// Once a second, if something changed.
+    Report(Box<Report>),
+    /// The agent's event loop was blocked, a limit was passed…: one sentence for the events of the service.
+    Notice {
+        /// A word: `loop_blocked`, `soft_memory_limit`, `log_dropped`…
+        kind: String,
+        /// A sentence.
+        message: String,
+    },
+}
+
+/// Connections, counters and usage. A periodic report has only what changed; a full one all open connections.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// True: `open` has every open connection, others are gone.
+    pub full: bool,
+    /// Open connections, new or with changed counters.
+    pub open: Vec<Connection>,
+    /// Closed ones not yet acknowledged.
+    pub closed: Vec<Closed>,
+    /// Open connections in all.
+    pub active_connections: u32,
+    /// Sessions with and without a connection (agent files only).
+    pub active_sessions: u32,
+    /// Places in use: what `max_sessions` limits.
+    pub places: u32,
+    /// Sums since the runner's start.
+    pub totals: Totals,
+    /// The tree's resources.
+    pub usage: Usage,
+    /// See [`Status::busy`].
+    pub busy: bool,
+}
+
+/// Sums since the runner's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Connections ever opened.
+    pub connections: u64,
+    /// Sessions ever created.
+    pub sessions: u64,
+    /// Messages from clients.
+    pub messages_in: u64,
+    /// Messages to clients.
+    pub messages_out: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+    /// Lines of output not written because there were too many.
+    pub log_lines_dropped: u64,
+}
+
+/// Resources of the whole process tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Resident memory, bytes.
+    pub memory_bytes: u64,
+    /// Percent of one core over the last seconds.
+    pub cpu_percent: f64,
+    /// Processes.
+    pub processes: u32,
+    /// The runner's own private memory, bytes.
+    pub runner_private_bytes: u64,
+}
+
+/// One open connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Its id.
+    pub connection_id: ConnectionId,
+    /// The newest session seen on it.
+    pub session_id: Option<String>,
+    /// Address of the client.
+    pub client: SocketAddr,
+    /// Its `User-Agent`, at most 200 bytes.
+    pub user_agent: Option<String>,
+    /// How it was routed; none: it came directly.
+    pub strategy: Option<String>,
+    /// The rule that routed it.
+    pub rule: Option<String>,
+    /// When.
+    pub connected_at: Timestamp,
+    /// Last data message either way.
+    pub last_activity: Timestamp,
+    /// Messages from the client.
+    pub messages_in: u64,
+    /// Messages to the client.
+    pub messages_out: u64,
+    /// Bytes from the client.
+    pub bytes_in: u64,
+    /// Bytes to the client.
+    pub bytes_out: u64,
+}
+
+/// One closed connection; repeated in reports until acknowledged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Closed {
+    /// From 1, without gaps, per runner.
+    pub number: u64,
+    /// Final counters.
+    pub connection: Connection,
+    /// When.
+    pub closed_at: Timestamp,
+    /// WebSocket close code; 1006 where there was none.
+    pub code: u16,
+    /// Close reason, or ours.
+    pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_common_version_counts() {
+        let range = |min, max| ProtocolRange { min, max };
+        assert_eq!(range(1, 2).common(range(2, 3)), Some(2));
+        assert_eq!(range(2, 3).common(range(1, 2)), Some(2));
+        assert_eq!(range(1, 1).common(range(1, 1)), Some(1));
+        assert_eq!(range(1, 2).common(range(3, 4)), None);
+        assert_eq!(range(3, 4).common(range(1, 2)), None);
+    }
+
+    #[test]
+    fn lines_survive_the_way_through_json() {
+        let line = RequestLine { id: 7, request: Request::Stop { grace: Some(0.5) } };
+        let text = serde_json::to_string(&line).unwrap();
+        assert_eq!(text, r#"{"id":7,"request":{"type":"stop","grace":0.5}}"#);
+        assert_eq!(serde_json::from_str::<RequestLine>(&text).unwrap(), line);
+        let answer = RunnerLine::Answer { id: 7, answer: Answer::Stopped { exit: None, survivors: vec![3] } };
+        let text = serde_json::to_string(&answer).unwrap();
+        assert_eq!(serde_json::from_str::<RunnerLine>(&text).unwrap(), answer);
+        let report = Report { full: true, active_connections: 2, ..Report::default() };
+        let event = RunnerLine::Event { event: RunnerEvent::Report(Box::new(report)) };
+        let text = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<RunnerLine>(&text).unwrap(), event);
+    }
+}

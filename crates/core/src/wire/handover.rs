@@ -1,0 +1,155 @@
+//! The take-over socket: one SEQPACKET message for each client, the client's socket beside it (`SCM_RIGHTS`).
+//!
+//! A message is a four-byte little-endian length, that many bytes of JSON, and then raw bytes: for an [`Offer`] the request
+//! head exactly as the client sent it and whatever was read after it. Going down the JSON is a [`Down`], coming up an [`Up`].
+
+use crate::ids::ConnectionId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Largest request head that the front door accepts, bytes.
+pub const MAX_HEAD: usize = 16 * 1024;
+/// Most bytes that may be read behind the head before the hand-over.
+pub const MAX_REST: usize = 16 * 1024;
+/// Largest message.
+pub const MAX_MESSAGE: usize = MAX_HEAD + MAX_REST + 8 * 1024;
+
+/// Proxy to runner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Down {
+    /// Here is a client; its socket is with the message.
+    Offer(Offer),
+}
+
+/// One client, offered to a runner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Given by the proxy.
+    pub connection_id: ConnectionId,
+    /// The client's address (through a trusted proxy: the real one).
+    pub client: SocketAddr,
+    /// Strategy that chose this instance.
+    pub strategy: String,
+    /// Rule that matched, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Length of the request head in the raw bytes; the rest was read after it.
+    pub head_len: usize,
+    /// How many runners have given this client back already.
+    #[serde(default)]
+    pub attempt: u32,
+}
+
+/// Runner to proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Up {
+    /// It is ours now.
+    Taken {
+        /// Which.
+        connection_id: ConnectionId,
+    },
+    /// Not a byte was written to it: the socket, the head and the rest are with this message.
+    GivenBack {
+        /// The offer, as it came.
+        offer: Offer,
+        /// Why.
+        reason: Refusal,
+        /// In words, for the log and for the client if nobody else serves it.
+        detail: String,
+    },
+}
+
+/// Why a runner gave a client back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// `max_sessions` places are taken.
+    Full,
+    /// It takes no more clients.
+    Draining,
+    /// The agent is not up.
+    NotReady,
+    /// The agent did not accept the connection, or not in time.
+    ConnectFailed,
+    /// The agent answered the handshake with a server error.
+    UpstreamError,
+}
+
+/// Why a message could not be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Shorter than its own lengths say.
+    #[error("hand-over message is cut short at {0} bytes")]
+    Truncated(usize),
+    /// The JSON is not what is expected.
+    #[error("hand-over message has a bad header: {0}")]
+    Header(String),
+}
+
+/// Writes a message into `buffer` (cleared first): length, JSON, raw bytes.
+pub fn encode<T: Serialize>(buffer: &mut Vec<u8>, message: &T, raw: &[&[u8]]) -> Result<(), DecodeError> {
+    buffer.clear();
+    buffer.extend_from_slice(&[0; 4]);
+    serde_json::to_writer(&mut *buffer, message).map_err(|error| DecodeError::Header(error.to_string()))?;
+    let length = u32::try_from(buffer.len() - 4).map_err(|_| DecodeError::Header("too long".to_owned()))?;
+    buffer[..4].copy_from_slice(&length.to_le_bytes());
+    for part in raw {
+        buffer.extend_from_slice(part);
+    }
+    Ok(())
+}
+
+/// Reads a message: its JSON and the raw bytes after it.
+pub fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+    let (length, rest) = message.split_first_chunk::<4>().ok_or(DecodeError::Truncated(message.len()))?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let (json, raw) = rest.split_at_checked(length).ok_or(DecodeError::Truncated(message.len()))?;
+    let value = serde_json::from_slice(json).map_err(|error| DecodeError::Header(error.to_string()))?;
+    Ok((value, raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn offer(head_len: usize) -> Offer {
+        Offer {
+            connection_id: ConnectionId(uuid::Uuid::nil()),
+            client: "127.0.0.1:5000".parse().unwrap(),
+            strategy: "round_robin".to_owned(),
+            rule: None,
+            head_len,
+            attempt: 0,
+        }
+    }
+
+    #[test]
+    fn an_offer_survives_the_way() {
+        let mut buffer = vec![1, 2, 3];
+        let down = Down::Offer(offer(4));
+        encode(&mut buffer, &down, &[b"HEAD", b"rest"]).unwrap();
+        let (read, raw) = decode::<Down>(&buffer).unwrap();
+        assert_eq!(read, down);
+        assert_eq!(raw, b"HEADrest");
+    }
+
+    #[test]
+    fn a_short_message_is_refused() {
+        let mut buffer = Vec::new();
+        encode(&mut buffer, &Down::Offer(offer(0)), &[]).unwrap();
+        for length in 0..buffer.len() {
+            assert!(decode::<Down>(&buffer[..length]).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode::<Up>(&bytes);
+        }
+    }
+}

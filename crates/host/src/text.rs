@@ -1,0 +1,177 @@
+//! Small pieces of JSON text: strings borrowed from a message, values passed on as they came, timestamps.
+
+use jiff::Timestamp;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Deepest nesting of a client's content. Deeper ones could exhaust the stack of whoever reads them next.
+const MAX_DEPTH: usize = 64;
+
+/// A JSON string, borrowed from its message unless it has escapes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Str<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Str<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Str<'de>, E> {
+                Ok(Str(Cow::Borrowed(text)))
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Str<'de>, E> {
+                Ok(Str(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl std::ops::Deref for Str<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a value is nested deeper than anybody needs.
+pub(crate) fn too_deep(raw: &RawValue) -> bool {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    if raw.get().starts_with('"') {
+        return false;
+    }
+    for byte in raw.get().bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Appends a JSON value as it came, but on one line: between tokens a line break is nothing but white space, and inside
+/// a string it cannot stand.
+pub(crate) fn push_line(out: &mut Vec<u8>, raw: &str) {
+    if raw.as_bytes().contains(&b'\n') {
+        out.extend(raw.bytes().map(|byte| if byte == b'\n' { b' ' } else { byte }));
+    } else {
+        out.extend_from_slice(raw.as_bytes());
+    }
+}
+
+/// Appends a string as JSON.
+pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
+    // Writing into memory does not fail, and a string is always representable.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// A string as JSON.
+pub(crate) fn quote(text: &str) -> String {
+    serde_json::Value::String(text.to_owned()).to_string()
+}
+
+/// Appends a number.
+pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Writes timestamps; the date and time to the second are formatted once per second.
+#[derive(Debug, Default)]
+pub(crate) struct Stamp {
+    second: Option<i64>,
+    text: String,
+}
+
+impl Stamp {
+    /// RFC 3339 in UTC with microseconds: `2026-11-22T07:16:14.409647Z`.
+    pub(crate) fn write(&mut self, now: Timestamp) -> &str {
+        let micros = now.as_microsecond();
+        let second = micros.div_euclid(1_000_000);
+        if self.second != Some(second) {
+            let whole = Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH);
+            self.text = format!("{}.000000Z", whole.strftime("%Y-%m-%dT%H:%M:%S"));
+            self.second = Some(second);
+        }
+        let mut fraction = micros.rem_euclid(1_000_000);
+        let mut digits = [b'0'; 6];
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (fraction % 10) as u8;
+            fraction /= 10;
+        }
+        let start = self.text.len() - 7;
+        let end = self.text.len() - 1;
+        self.text.replace_range(start..end, std::str::from_utf8(&digits).unwrap_or("000000"));
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_has_six_digits_and_the_right_second() {
+        let mut stamp = Stamp::default();
+        for text in
+            ["2026-11-22T07:16:14.409647Z", "2026-11-22T07:16:14.000001Z", "2026-11-22T07:16:15.000000Z"]
+        {
+            assert_eq!(stamp.write(text.parse().unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_of_strings() {
+        fn check(text: &str, expected: bool) {
+            let raw = RawValue::from_string(text.to_owned()).unwrap();
+            assert_eq!(too_deep(&raw), expected, "{text}");
+        }
+        check(&format!("{}{}", "[".repeat(64), "]".repeat(64)), false);
+        check(&format!("{}{}", "[".repeat(65), "]".repeat(65)), true);
+        check(&format!("{{\"a\\\"[\": {:?}}}", "[".repeat(100)), false);
+        check(&format!("{:?}", "[".repeat(100)), false);
+        check(&format!("[{}]", vec!["[]"; 100].join(",")), false);
+    }
+
+    #[test]
+    fn values_go_on_one_line() {
+        let mut out = Vec::new();
+        push_line(&mut out, "{\n\"a\": \"b\\nc\"\n}");
+        push_number(&mut out, 0);
+        push_number(&mut out, u64::MAX);
+        push_string(&mut out, "a\"\n");
+        assert_eq!(String::from_utf8(out).unwrap(), "{ \"a\": \"b\\nc\" }018446744073709551615\"a\\\"\\n\"");
+    }
+
+    #[test]
+    fn strings_are_borrowed_unless_they_have_escapes() {
+        let plain: Str<'_> = serde_json::from_str("\"abc\"").unwrap();
+        assert!(matches!(plain.0, Cow::Borrowed("abc")));
+        let escaped: Str<'_> = serde_json::from_str("\"a\\u00e9\"").unwrap();
+        assert_eq!(&*escaped, "aé");
+        assert!(serde_json::from_str::<Str<'_>>("5").is_err());
+    }
+}

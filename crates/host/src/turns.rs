@@ -1,0 +1,273 @@
+//! Turns: handing messages to the worker, passing on what it says, and what becomes of them when it dies.
+
+use crate::event::{self, Event};
+use crate::host::Inner;
+use crate::line::{self, WorkerLine};
+use crate::link::Worker;
+use crate::session::{Lost, Session, State};
+use crate::text::quote;
+use serde_json::value::RawValue;
+use std::rc::Rc;
+use tokio::time::Instant;
+
+/// Largest state of an agent that is kept for its next process.
+const MAX_STATE: usize = 1024 * 1024;
+
+impl Inner {
+    /// `agent.error` in a session.
+    pub(crate) fn agent_error(
+        &self,
+        session: &Rc<Session>,
+        state: &mut State,
+        code: &str,
+        text: &str,
+        cost: usize,
+    ) {
+        let metadata = event::code(code, true, None);
+        self.emit(session, state, &Event::new(event::AGENT_ERROR, &quote(text)).with(&metadata), cost);
+    }
+
+    /// Makes the worker know the session, if there is a worker.
+    pub(crate) fn open(&self, session: &Rc<Session>, state: &mut State) {
+        if let Some(worker) = self.worker() {
+            self.ensure_open(&worker, session, state);
+        }
+    }
+
+    /// Makes this worker know the session, with what is left of it from the last one.
+    pub(crate) fn ensure_open(&self, worker: &Worker, session: &Rc<Session>, state: &mut State) {
+        if state.opened_in == worker.generation {
+            return;
+        }
+        state.opened_in = worker.generation;
+        state.owed = 0;
+        worker.push(|out| line::open(out, session.number, &session.id, state));
+        if state.announced && !worker.ready.state && state.history().next().is_some() {
+            let content =
+                quote("the agent's process was replaced: it knows the messages of this session, and no more");
+            let metadata = event::code("state_lost", true, None);
+            self.emit(session, state, &Event::new(event::NOTICE, &content).with(&metadata), 0);
+        }
+    }
+
+    /// Begins the next turn, if there is one to begin.
+    pub(crate) fn pump(&self, session: &Rc<Session>, state: &mut State) {
+        if state.announced
+            && let Some(worker) = self.worker()
+        {
+            if state.turn.is_none() && state.is_busy() {
+                self.ensure_open(&worker, session, state);
+            }
+            let number = self.next_number();
+            if let Some(turn) = state.begin(number) {
+                worker.push(|out| line::turn(out, session.number, turn));
+                if turn.redelivered {
+                    let content =
+                        quote("the agent's process was replaced; your message is answered from the start");
+                    let metadata = event::code("turn_restarted", true, None);
+                    self.emit(session, state, &Event::new(event::NOTICE, &content).with(&metadata), 0);
+                }
+            }
+        }
+        self.recount(session, state);
+    }
+
+    /// The turn has ended: on to the next.
+    fn turn_ended(&self, session: &Rc<Session>, state: &mut State) {
+        state.last_used = Instant::now();
+        self.pump(session, state);
+    }
+
+    /// A worker has loaded: sessions that wait for one go on.
+    pub(crate) fn worker_attached(&self) {
+        let mut waiting: Vec<_> = self.sessions.borrow().values().cloned().collect();
+        waiting.sort_by_key(|session| session.number);
+        for session in waiting {
+            let mut state = session.state.borrow_mut();
+            if !state.announced {
+                self.open(&session, &mut state);
+            }
+            self.pump(&session, &mut state);
+        }
+    }
+
+    /// A worker is gone. Its turns are repeated where that is safe, else their clients are told.
+    pub(crate) fn worker_ended(&self, worker: &Rc<Worker>) {
+        if !self.drop_worker(worker) {
+            return;
+        }
+        worker.leave();
+        let sessions: Vec<_> = self.sessions.borrow().values().cloned().collect();
+        for session in sessions {
+            let mut state = session.state.borrow_mut();
+            if state.worker_lost(worker.ready.retry_safe) == Lost::Tell {
+                let text = "the agent's process died while it answered; send the message again";
+                self.agent_error(&session, &mut state, "WORKER_LOST", text, 0);
+            }
+            state.last_used = Instant::now();
+            self.recount(&session, &mut state);
+        }
+        self.flush();
+    }
+
+    /// The instance is being stopped: running turns end here.
+    pub(crate) fn interrupt_turns(&self) {
+        for session in self.sessions.borrow().values() {
+            let mut state = session.state.borrow_mut();
+            if let Some(turn) = state.abandon() {
+                if let Some(worker) = self.worker() {
+                    worker.push(|out| line::cancel(out, session.number, turn));
+                }
+                let text = "the agent is being stopped or restarted; send the message again";
+                self.agent_error(session, &mut state, "INTERRUPTED_BY_RESTART", text, 0);
+            }
+        }
+    }
+
+    /// One line of the worker, without its line end.
+    pub(crate) fn worker_line(&self, worker: &Rc<Worker>, text: &[u8]) {
+        let line: WorkerLine<'_> = match serde_json::from_slice(text) {
+            Ok(line) => line,
+            Err(error) => {
+                return self
+                    .notice("worker_protocol", format!("a line of the worker cannot be read: {error}"));
+            }
+        };
+        match &*line.kind {
+            "pong" => return worker.pong(),
+            "blocked" => {
+                worker.reported();
+                let stack = line.stack.as_deref().unwrap_or("(no stack)");
+                let message =
+                    format!("the agent's event loop has been blocked for {} s in:\n{stack}", line.seconds);
+                return self.notice("loop_blocked", message);
+            }
+            "stuck" => {
+                let message = format!("{} cancelled turns still run in their threads after 30 s", line.count);
+                return self.notice("thread_stuck", message);
+            }
+            _ => {}
+        }
+        let Some(session) = self.numbers.borrow().get(&line.session).cloned() else { return };
+        let mut state = session.state.borrow_mut();
+        if state.opened_in != worker.generation {
+            return;
+        }
+        // With its line end, as the worker counts.
+        self.session_line(&session, &mut state, &line, text.len() + 1);
+    }
+
+    fn session_line(&self, session: &Rc<Session>, state: &mut State, line: &WorkerLine<'_>, cost: usize) {
+        let content = line.content.map_or("\"\"", RawValue::get);
+        match &*line.kind {
+            "partial" => {
+                let Some(turn) = state.current(line.turn) else {
+                    return self.give_back(session, state, cost);
+                };
+                turn.answered = true;
+                let mut metadata =
+                    *b"{\"is_streaming\":true,\"is_final\":false,\"total_length\":                    }";
+                let metadata = with_number(&mut metadata, line.length);
+                self.emit(session, state, &Event::new(event::PARTIAL, content).with(metadata), cost);
+            }
+            "final" => {
+                if state.current(line.turn).is_none() {
+                    return self.give_back(session, state, cost);
+                }
+                if line.quiet {
+                    self.give_back(session, state, cost);
+                } else {
+                    let metadata = "{\"is_streaming\":false,\"is_final\":true}";
+                    self.emit(session, state, &Event::new(event::FINAL, content).with(metadata), cost);
+                }
+                match line.content {
+                    Some(answer) => state.answered(answer),
+                    None => drop(state.abandon()),
+                }
+                self.turn_ended(session, state);
+            }
+            "failed" if line.turn == 0 || state.current(line.turn).is_some() => {
+                let text: String = serde_json::from_str(content).unwrap_or_default();
+                if line.turn == 0 {
+                    return self.agent_error(session, state, "EVENT_FAILED", &text, cost);
+                }
+                self.agent_error(session, state, "AGENT_FAILED", &text, cost);
+                state.abandon();
+                self.turn_ended(session, state);
+            }
+            "emit" => self.emitted(session, state, line, cost),
+            "opened" => {
+                state.takes_events = line.on_event;
+                if !state.announced {
+                    state.announced = true;
+                    let name = quote(line.name.as_deref().unwrap_or_default());
+                    let connection =
+                        session.conn.borrow().as_ref().map_or(String::new(), |conn| conn.id.to_string());
+                    let metadata = format!("{{\"agent_name\":{name},\"connection_id\":\"{connection}\"}}");
+                    let content = quote("session created");
+                    self.emit(
+                        session,
+                        state,
+                        &Event::new(event::SESSION_CREATED, &content).with(&metadata),
+                        0,
+                    );
+                }
+                self.pump(session, state);
+            }
+            // Its next turn fails with the same message; without a first one the session never begins.
+            "open_failed" if !state.announced => self.never_began(session, content),
+            "state" => {
+                state.saved = line
+                    .state
+                    .filter(|saved| saved.get() != "null" && saved.get().len() <= MAX_STATE)
+                    .map(ToOwned::to_owned);
+            }
+            _ => self.give_back(session, state, if line.kind.starts_with("open") { 0 } else { cost }),
+        }
+    }
+
+    /// An event of the agent's own.
+    fn emitted(&self, session: &Rc<Session>, state: &mut State, line: &WorkerLine<'_>, cost: usize) {
+        let name = line.event.map_or("\"\"", RawValue::get);
+        if line.turn != 0 {
+            let Some(turn) = state.current(line.turn) else { return self.give_back(session, state, cost) };
+            turn.answered |= name != event::THINKING;
+        }
+        if name == event::USER_CONFIRM
+            && let Some(step) = line.step_id.and_then(|step| serde_json::from_str(step.get()).ok())
+        {
+            state.asked(step);
+        }
+        let event = Event {
+            name,
+            step_id: line.step_id.map(RawValue::get),
+            content: line.content.map_or("\"\"", RawValue::get),
+            metadata: line.metadata.map_or("{}", RawValue::get),
+        };
+        self.emit(session, state, &event, cost);
+    }
+
+    fn never_began(&self, session: &Rc<Session>, content: &str) {
+        let text: String = serde_json::from_str(content).unwrap_or_default();
+        if let Some(conn) = &*session.conn.borrow() {
+            let content = quote(&format!("the session could not be created: {text}"));
+            let metadata = event::code("SESSION_FAILED", true, None);
+            self.tell(conn, None, &Event::new(event::AGENT_ERROR, &content).with(&metadata));
+        }
+        self.doom(session);
+    }
+}
+
+/// Puts a number before the closing brace of a template that ends in 20 spaces and the brace.
+fn with_number(template: &mut [u8], mut number: u64) -> &str {
+    let mut at = template.len() - 1;
+    loop {
+        at -= 1;
+        template[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(template).unwrap_or("{}")
+}

@@ -1,0 +1,12 @@
+//! The agent host with a real Python worker and real WebSocket clients.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod conversation;
+mod examples;
+mod front;
+mod load;
+mod lost;
+mod rig;
+mod slow;
+mod turns;

@@ -1,0 +1,243 @@
+//! A host on port 0, its worker, and a client that speaks the event protocol.
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use myagent_core::Clock;
+use myagent_core::config::ServiceConfig;
+use myagent_host::{Host, HostConfig, LoadError, WorkerReady, worker_argv};
+use myagent_relay::table::Table;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+use tokio_websockets::{ClientBuilder, Limits, MaybeTlsStream, Message, WebSocketStream};
+
+/// Nothing in these tests takes longer, however slow the machine is.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+pub(crate) struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::constant(1_795_331_774, 409_647_000)
+    }
+}
+
+/// Runs a test on the kind of runtime that a runner has.
+pub(crate) fn run<F: Future<Output = ()>>(test: F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(LocalSet::new().run_until(async { timeout(3 * LONG, test).await.unwrap() }));
+}
+
+/// Runs a test with this agent file loaded.
+pub(crate) fn with_agent<F: Future<Output = ()>>(source: &str, test: impl FnOnce(Rig) -> F) {
+    with_config(source, ServiceConfig::default(), test);
+}
+
+pub(crate) fn with_config<F: Future<Output = ()>>(
+    source: &str,
+    config: ServiceConfig,
+    test: impl FnOnce(Rig) -> F,
+) {
+    run(async {
+        let mut rig = Rig::new(config).await;
+        rig.write(source);
+        rig.start().await.unwrap();
+        test(rig).await;
+    });
+}
+
+/// A host and the worker that it may have.
+pub(crate) struct Rig {
+    pub(crate) host: Host,
+    pub(crate) table: Table,
+    pub(crate) address: SocketAddr,
+    pub(crate) notices: mpsc::Receiver<(String, String)>,
+    pub(crate) agent: PathBuf,
+    worker: Option<Child>,
+    _folder: TempDir,
+}
+
+impl Rig {
+    pub(crate) async fn new(config: ServiceConfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = folder.path().join("test_agent.py");
+        let clock: Arc<dyn Clock> = Arc::new(FixedClock);
+        let (sender, notices) = mpsc::channel(16);
+        let busy = ServiceConfig::seconds(config.busy_max);
+        let table = Table::new(Arc::clone(&clock), busy, config.max_sessions);
+        let config = HostConfig {
+            service: "test".to_owned(),
+            instance: "test-0".to_owned(),
+            config,
+            agent_file: agent.clone(),
+            clock,
+            notices: sender,
+            random_id: uuid::Uuid::new_v4,
+        };
+        let host = Host::new(config, table.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = host.clone();
+        tokio::task::spawn_local(async move { serving.listen(listener).await });
+        Self { host, table, address, notices, agent, worker: None, _folder: folder }
+    }
+
+    pub(crate) fn write(&self, source: &str) {
+        std::fs::write(&self.agent, source).unwrap();
+    }
+
+    /// Starts a worker for the agent file and waits until it has loaded.
+    pub(crate) async fn start(&mut self) -> Result<WorkerReady, LoadError> {
+        let agent = self.agent.clone();
+        self.start_file(&agent).await
+    }
+
+    pub(crate) async fn start_file(&mut self, agent: &Path) -> Result<WorkerReady, LoadError> {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).unwrap();
+        let argv = worker_argv(Path::new("python3"));
+        let child = Command::new(&argv[0])
+            .args(&argv[1..])
+            .env("MYAGENT_WORKER_FD", theirs.as_raw_fd().to_string())
+            .env("MYAGENT_AGENT_FILE", agent)
+            .spawn()
+            .unwrap();
+        drop(theirs);
+        self.worker = Some(child);
+        timeout(LONG, self.host.attach_worker(ours)).await.unwrap()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.worker.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn worker_pid(&self) -> u32 {
+        self.worker.as_ref().unwrap().id()
+    }
+
+    /// Waits until the worker has ended by itself.
+    pub(crate) async fn worker_exit(&mut self) -> std::process::ExitStatus {
+        let child = self.worker.as_mut().unwrap();
+        for _ in 0..3000 {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the worker has not ended");
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    pub(crate) async fn notice(&mut self) -> (String, String) {
+        timeout(LONG, self.notices.recv()).await.unwrap().unwrap()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A client of the event protocol.
+pub(crate) struct Client {
+    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub(crate) connection: String,
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let url = format!("ws://{address}/some/path?x=1");
+        let (socket, _) =
+            ClientBuilder::new().uri(&url).unwrap().limits(Limits::unlimited()).connect().await.unwrap();
+        let mut client = Self { socket, connection: String::new() };
+        let first = client.next().await;
+        assert_eq!(first["event"], "system.connected");
+        assert_eq!(first["metadata"]["connection_id"], first["connection_id"]);
+        assert!(first.get("seq").is_none());
+        first["connection_id"].as_str().unwrap().clone_into(&mut client.connection);
+        client
+    }
+
+    pub(crate) async fn send_text(&mut self, text: impl Into<String>) {
+        self.socket.send(Message::text(text.into())).await.unwrap();
+    }
+
+    pub(crate) async fn send(&mut self, event: Value) {
+        self.send_text(event.to_string()).await;
+    }
+
+    /// The next frame, a text frame with JSON.
+    pub(crate) async fn next(&mut self) -> Value {
+        let message =
+            timeout(LONG, self.socket.next()).await.expect("an event in time").expect("an event").unwrap();
+        serde_json::from_str(message.as_text().unwrap_or_else(|| panic!("not text: {message:?}"))).unwrap()
+    }
+
+    /// The code and reason with which the host closes.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        loop {
+            let message =
+                timeout(LONG, self.socket.next()).await.expect("a close in time").expect("a close").unwrap();
+            if let Some((code, reason)) = message.as_close() {
+                return (code.into(), reason.to_owned());
+            }
+        }
+    }
+
+    /// The next frame, which must be this event.
+    pub(crate) async fn expect(&mut self, event: &str) -> Value {
+        let found = self.next().await;
+        assert_eq!(found["event"], event, "{found}");
+        found
+    }
+
+    /// All frames up to and with this event.
+    pub(crate) async fn until(&mut self, event: &str) -> Vec<Value> {
+        let mut all = vec![self.next().await];
+        while all.last().unwrap()["event"] != event {
+            all.push(self.next().await);
+        }
+        all
+    }
+
+    pub(crate) async fn create(&mut self, content: Value) -> Value {
+        self.send(json!({"event":"user.create_session","content":content})).await;
+        self.expect("agent.session_created").await
+    }
+
+    /// The id of a new session.
+    pub(crate) async fn session(&mut self) -> String {
+        self.create(Value::Null).await["session_id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn say(&mut self, session: &str, text: &str) {
+        self.send(json!({"event":"user.message","session_id":session,"content":text})).await;
+    }
+
+    /// Says something and waits for the answer; nothing else may come before it.
+    pub(crate) async fn ask(&mut self, session: &str, text: &str) -> String {
+        self.say(session, text).await;
+        self.answer().await
+    }
+
+    pub(crate) async fn answer(&mut self) -> String {
+        self.expect("agent.final_answer").await["content"].as_str().unwrap().to_owned()
+    }
+}

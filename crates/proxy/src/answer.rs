@@ -1,0 +1,98 @@
+//! Plain HTTP answers of the front door's own, and the polite end of a socket after one.
+
+use myagent_core::{Code, Problem};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long a client may take to accept an answer.
+const WRITE_TIME: Duration = Duration::from_secs(5);
+/// How long and how much is read from a client after the last byte to it.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// One answer; the connection ends with it.
+pub(crate) struct Answer {
+    status: &'static str,
+    /// Further header lines, each with its line end.
+    headers: String,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Answer {
+    /// The front door is alive.
+    pub(crate) fn health() -> Self {
+        let body = "{\"status\":\"ok\"}\n".to_owned();
+        Self { status: "200 OK", headers: String::new(), content_type: "application/json", body }
+    }
+
+    /// The head could not be read.
+    pub(crate) fn bad_head(status: &'static str, detail: String) -> Self {
+        Self::problem(status, Code::InvalidRequest, detail)
+    }
+
+    /// A page from elsewhere.
+    pub(crate) fn foreign_origin(origin: &str) -> Self {
+        let detail =
+            format!("pages of the origin {origin:?} may not connect; add it to allowed_origins if they may");
+        Self::problem("403 Forbidden", Code::Forbidden, detail)
+    }
+
+    /// Plain HTTP where there is an instance: only WebSockets are handed over.
+    pub(crate) fn upgrade_required() -> Self {
+        let detail = "this port speaks WebSocket: connect with ws:// and not with http://".to_owned();
+        let mut answer = Self::problem("426 Upgrade Required", Code::InvalidRequest, detail);
+        answer.headers.push_str("Upgrade: websocket\r\n");
+        answer
+    }
+
+    /// Nobody can serve it.
+    pub(crate) fn unavailable(detail: String, retry_after: Duration) -> Self {
+        let mut answer = Self::problem("503 Service Unavailable", Code::RoutingFailed, detail);
+        answer.headers = format!("Retry-After: {}\r\n", retry_after.as_secs_f64().ceil() as u64);
+        answer
+    }
+
+    fn problem(status: &'static str, code: Code, detail: String) -> Self {
+        let body = serde_json::to_string(&Problem::new(code, detail)).unwrap_or_default() + "\n";
+        Self { status, headers: String::new(), content_type: "application/problem+json", body }
+    }
+
+    /// Sends it and ends the connection. Errors are the client's loss only: it left.
+    pub(crate) async fn send(self, mut stream: TcpStream, without_body: bool) {
+        let Self { status, headers, content_type, body } = self;
+        let connection = if headers.starts_with("Upgrade") { "Upgrade, close" } else { "close" };
+        let text = format!(
+            "HTTP/1.1 {status}\r\n{headers}Content-Type: {content_type}\r\nContent-Length: {}\r\n\
+             Connection: {connection}\r\n\r\n{}",
+            body.len(),
+            if without_body { "" } else { &body }
+        );
+        send_and_end(&mut stream, text.as_bytes()).await;
+    }
+}
+
+/// Sends the last bytes and closes such that they arrive: a socket closed with unread bytes in it is reset, and a reset
+/// can overtake what was sent.
+pub(crate) async fn send_and_end(stream: &mut TcpStream, bytes: &[u8]) {
+    let sent = timeout(WRITE_TIME, async {
+        stream.write_all(bytes).await?;
+        stream.shutdown().await
+    });
+    if !matches!(sent.await, Ok(Ok(()))) {
+        return;
+    }
+    let drained = timeout(LINGER_TIME, async {
+        let (mut buffer, mut count) = ([0; 512], 0);
+        while count < LINGER_BYTES {
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => count += read,
+            }
+        }
+    });
+    // Out of time: the client had its chance.
+    let _ = drained.await;
+}

@@ -1,0 +1,210 @@
+//! Reading a request head: bounded in bytes and in time, and looking at it only as far as the front door must.
+//!
+//! The head stays exactly as the client sent it; it travels on to the runner as it is. The time limit is the caller's.
+
+use httparse::{EMPTY_HEADER, Error, Request, Status};
+use myagent_core::routing;
+use myagent_core::wire::handover::MAX_HEAD;
+use std::cell::RefCell;
+use std::io;
+use tokio::net::TcpStream;
+
+/// Most headers of a request.
+const MAX_HEADERS: usize = 100;
+
+/// Why there is no usable head.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HeadError {
+    /// The client left, or its socket failed.
+    #[error("the client left before its request was complete")]
+    Left,
+    /// Not HTTP/1.x.
+    #[error("the request is not valid HTTP/1.1: {0}")]
+    Bad(String),
+    /// Longer than [`MAX_HEAD`], or more than [`MAX_HEADERS`] headers.
+    #[error("the request head is larger than {MAX_HEAD} bytes or has more than {MAX_HEADERS} headers")]
+    TooLarge,
+}
+
+/// What the front door knows of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Its length in bytes, the empty line included.
+    pub(crate) len: usize,
+    /// It asks to become a WebSocket.
+    pub(crate) is_websocket: bool,
+    /// It must be answered without a body.
+    pub(crate) is_head_method: bool,
+    /// It is for the front door itself.
+    pub(crate) is_health: bool,
+    /// The service it names.
+    pub(crate) service: Option<Box<str>>,
+    /// The web page that sent it.
+    pub(crate) origin: Option<Box<str>>,
+}
+
+/// Parts that only a refusal needs: read again from the head when they are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct WebSocketHead<'a> {
+    /// `Sec-WebSocket-Key`.
+    pub(crate) key: &'a str,
+    /// The first of `Sec-WebSocket-Protocol`: a browser that asked for one fails without one.
+    pub(crate) protocol: Option<&'a str>,
+}
+
+/// Reads until the head is complete, appending to `bytes`, which then also has what came behind the head (together at
+/// most [`MAX_HEAD`]). `scratch` is the thread's own buffer, so that a client that has said nothing yet needs none.
+/// Cancel-safe: what was read is in `bytes`.
+pub(crate) async fn read(
+    stream: &TcpStream,
+    scratch: &RefCell<Box<[u8]>>,
+    bytes: &mut Vec<u8>,
+) -> Result<Head, HeadError> {
+    loop {
+        stream.readable().await.map_err(|_| HeadError::Left)?;
+        let before = bytes.len();
+        {
+            let mut scratch = scratch.borrow_mut();
+            match stream.try_read(&mut scratch[..MAX_HEAD - before]) {
+                Ok(0) => return Err(HeadError::Left),
+                Ok(count) => bytes.extend_from_slice(&scratch[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(_) => return Err(HeadError::Left),
+            }
+        }
+        // The first bytes are looked at for what is no HTTP at all; later ones only if they can have ended the head, or a
+        // client that sends it byte by byte would make us read it again each time.
+        if (before == 0 || may_end(bytes, before))
+            && let Some(head) = parse(bytes)?
+        {
+            return Ok(head);
+        }
+        if bytes.len() >= MAX_HEAD {
+            return Err(HeadError::TooLarge);
+        }
+    }
+}
+
+/// Whether the bytes from `from` on can have completed the head: an empty line ends there.
+fn may_end(bytes: &[u8], from: usize) -> bool {
+    let tail = &bytes[from.saturating_sub(3)..];
+    tail.windows(2).any(|two| two == b"\n\n") || tail.windows(3).any(|three| three == b"\n\r\n")
+}
+
+/// Reads a head, if it is complete.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut request = Request::new(&mut headers);
+    let len = match request.parse(bytes) {
+        Ok(Status::Complete(len)) => len,
+        Ok(Status::Partial) => return Ok(None),
+        Err(Error::TooManyHeaders) => return Err(HeadError::TooLarge),
+        Err(error) => return Err(HeadError::Bad(error.to_string())),
+    };
+    let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+    let (mut upgrade, mut connection, mut origin) = (false, false, None);
+    for header in request.headers.iter() {
+        if header.name.eq_ignore_ascii_case("upgrade") {
+            upgrade |= has_token(header.value, "websocket");
+        } else if header.name.eq_ignore_ascii_case("connection") {
+            connection |= has_token(header.value, "upgrade");
+        } else if header.name.eq_ignore_ascii_case("origin") {
+            // Two origins, or one that is no text, come from no browser: neither could be checked.
+            let text = std::str::from_utf8(header.value).ok().filter(|_| origin.is_none());
+            let text = text.ok_or_else(|| HeadError::Bad("its Origin header is invalid".to_owned()))?;
+            origin = Some(Box::from(text));
+        }
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    let is_websocket = upgrade && connection && method == "GET" && request.version == Some(1);
+    Ok(Some(Head {
+        len,
+        is_websocket,
+        is_head_method: method == "HEAD",
+        is_health: !is_websocket && path == "/health" && matches!(method, "GET" | "HEAD"),
+        service: routing::Request::of_target(target).service.map(Box::from),
+        origin,
+    }))
+}
+
+/// Reads what a refusal needs; empty if there is no key.
+pub(crate) fn websocket_parts(bytes: &[u8]) -> WebSocketHead<'_> {
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut request = Request::new(&mut headers);
+    if !matches!(request.parse(bytes), Ok(Status::Complete(_))) {
+        return WebSocketHead::default();
+    }
+    let value = |name: &str| {
+        let header = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(header.value).ok().map(str::trim)
+    };
+    let protocol = value("sec-websocket-protocol")
+        .and_then(|list| list.split(',').next())
+        .map(str::trim)
+        .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()));
+    WebSocketHead { key: value("sec-websocket-key").unwrap_or_default(), protocol }
+}
+
+fn has_token(value: &[u8], token: &str) -> bool {
+    value.split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPGRADE: &str = "GET /s/weather/ws?x=1 HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat, superchat\r\n\r\n";
+
+    fn head(text: &str) -> Head {
+        parse(text.as_bytes()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_websocket_request_is_known() {
+        let found = head(&format!("{UPGRADE}rest"));
+        assert_eq!(found.len, UPGRADE.len());
+        assert!(found.is_websocket && !found.is_health);
+        assert_eq!(found.service.as_deref(), Some("weather"));
+        let parts = websocket_parts(UPGRADE.as_bytes());
+        assert_eq!((parts.key, parts.protocol), ("dGhlIHNhbXBsZSBub25jZQ==", Some("chat")));
+        for missing in ["Upgrade: WebSocket\r\n", "Connection: keep-alive, Upgrade\r\n"] {
+            assert!(!head(&UPGRADE.replace(missing, "")).is_websocket, "{missing}");
+        }
+        assert!(!head(&UPGRADE.replace("GET", "POST")).is_websocket);
+        assert!(!head(&UPGRADE.replace("HTTP/1.1", "HTTP/1.0")).is_websocket);
+    }
+
+    #[test]
+    fn a_head_is_complete_at_its_last_byte_only() {
+        for end in 1..UPGRADE.len() {
+            assert_eq!(parse(&UPGRADE.as_bytes()[..end]), Ok(None), "{end}");
+            assert!(!may_end(&UPGRADE.as_bytes()[..end], end - 1), "{end}");
+        }
+        assert!(may_end(UPGRADE.as_bytes(), UPGRADE.len() - 1));
+        assert!(may_end(b"GET / HTTP/1.1\nHost: a\n\n", 23));
+    }
+
+    #[test]
+    fn other_requests_are_told_apart() {
+        assert!(head("GET /health?x HTTP/1.1\r\n\r\n").is_health);
+        assert!(head("HEAD /health HTTP/1.1\r\n\r\n").is_head_method);
+        assert!(!head("POST /health HTTP/1.1\r\n\r\n").is_health);
+        assert!(!head("GET /s/health HTTP/1.1\r\n\r\n").is_health);
+        assert_eq!(head("GET / HTTP/1.1\r\nOrigin: http://a\r\n\r\n").origin.as_deref(), Some("http://a"));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for bad in [
+            "\u{16}\u{3}\u{1}",
+            "GET / HTTP/2.0\r\n\r\n",
+            "GET / HTTP/1.1\r\nBad Header: 1\r\n\r\n",
+            "GET / HTTP/1.1\r\nOrigin: http://a\r\nOrigin: http://b\r\n\r\n",
+        ] {
+            assert!(matches!(parse(bad.as_bytes()), Err(HeadError::Bad(_))), "{bad:?}");
+        }
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
+        assert_eq!(parse(many.as_bytes()), Err(HeadError::TooLarge));
+    }
+}

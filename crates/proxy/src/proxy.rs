@@ -1,0 +1,167 @@
+//! The handle: starts the threads, opens and closes listeners on all of them, ends them.
+
+use crate::queue::Queue;
+use crate::thread::{self, Command};
+use crate::ticks::Registry;
+use crate::{ProxyConfig, ProxyEvent};
+use myagent_core::Clock;
+use myagent_core::routing::RoutingSnapshot;
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+/// Commands that may wait for one thread.
+const COMMANDS: usize = 16;
+
+/// An open listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(u64);
+
+/// What all threads share.
+pub(crate) struct Shared {
+    pub(crate) config: ProxyConfig,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) ticks: Registry,
+    pub(crate) random_id: fn() -> Uuid,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
+    events: mpsc::Sender<ProxyEvent>,
+    events_dropped: AtomicU64,
+}
+
+impl Shared {
+    /// Tells the control plane, if it has time to listen.
+    pub(crate) fn tell(&self, event: ProxyEvent) {
+        if self.events.try_send(event).is_err() {
+            self.events_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A random duration from `from` to twice that, so that clients turned away together do not come back together.
+    pub(crate) fn jittered(&self, from: Duration) -> Duration {
+        let fraction = f64::from((self.random_id)().as_u128() as u32) / f64::from(u32::MAX);
+        from.mul_f64(1.0 + fraction)
+    }
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    threads: Vec<mpsc::Sender<Command>>,
+    next_listener: AtomicU64,
+}
+
+/// The front door. A cheap handle; its threads end with [`Proxy::shut_down`], or at once when the last handle is dropped.
+#[derive(Clone)]
+pub struct Proxy {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("threads", &self.inner.threads.len()).finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    /// Starts the threads; no listener is open yet. `random_id` gives the ids of connections (and the jitter of delays).
+    /// Errors: a thread or its runtime could not be made.
+    pub fn start(
+        config: ProxyConfig,
+        snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
+        events: mpsc::Sender<ProxyEvent>,
+        random_id: fn() -> Uuid,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        let count = config.threads.max(1);
+        let shared = Arc::new(Shared {
+            queue: Arc::new(Queue::new(config.queue_size)),
+            ticks: Registry::default(),
+            config,
+            random_id,
+            clock,
+            snapshots,
+            events,
+            events_dropped: AtomicU64::new(0),
+        });
+        let mut threads = Vec::with_capacity(count);
+        for number in 0..count {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (sender, commands) = mpsc::channel(COMMANDS);
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new()
+                .name(format!("proxy-{number}"))
+                .spawn(move || thread::run(&runtime, shared, commands))?;
+            threads.push(sender);
+        }
+        Ok(Self { inner: Arc::new(Inner { shared, threads, next_listener: AtomicU64::new(1) }) })
+    }
+
+    /// Accepts clients from a listening socket on every thread, until [`Proxy::close`]. When this returns `Ok`, all threads
+    /// accept; when it fails, none does.
+    pub async fn open(&self, listener: TcpListener) -> io::Result<ListenerId> {
+        listener.set_nonblocking(true)?;
+        let id = ListenerId(self.inner.next_listener.fetch_add(1, Ordering::Relaxed));
+        for thread in &self.inner.threads {
+            if let Err(error) = Self::open_on(thread, id, &listener).await {
+                self.close(id).await;
+                return Err(error);
+            }
+        }
+        Ok(id)
+    }
+
+    async fn open_on(
+        thread: &mpsc::Sender<Command>,
+        id: ListenerId,
+        listener: &TcpListener,
+    ) -> io::Result<()> {
+        let ended = || io::Error::new(io::ErrorKind::NotConnected, "the proxy has been shut down");
+        let listener = listener.try_clone()?;
+        let (done, answer) = oneshot::channel();
+        thread.send(Command::Open { id, listener, done }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Stops accepting from a listener; when this returns, our duplicates of it are closed. Handshakes under way go on. An
+    /// id that is not open is ignored.
+    pub async fn close(&self, id: ListenerId) {
+        for thread in &self.inner.threads {
+            let (done, answer) = oneshot::channel();
+            if thread.send(Command::Close { id, done }).await.is_ok() {
+                // An error means that the thread has ended, and its listeners with it.
+                let _ = answer.await;
+            }
+        }
+    }
+
+    /// Closes all listeners, lets handshakes and waiting clients finish within `grace`, refuses those that still wait, and
+    /// ends the threads. Takes at most a second longer than `grace`.
+    pub async fn shut_down(&self, grace: Duration) {
+        let mut answers = Vec::with_capacity(self.inner.threads.len());
+        for thread in &self.inner.threads {
+            let (done, answer) = oneshot::channel();
+            if thread.send(Command::ShutDown { grace, done }).await.is_ok() {
+                answers.push(answer);
+            }
+        }
+        for answer in answers {
+            // An error means that the thread has ended already.
+            let _ = answer.await;
+        }
+    }
+
+    /// Clients that wait for a place now.
+    pub fn waiting(&self) -> usize {
+        self.inner.shared.queue.waiting()
+    }
+
+    /// Events that were dropped because nobody took them in time.
+    pub fn events_dropped(&self) -> u64 {
+        self.inner.shared.events_dropped.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,138 @@
+//! One thread of the front door: its commands, its view of the fleet, and what its clients share without a lock.
+
+use crate::accept;
+use crate::handover::Runners;
+use crate::proxy::{ListenerId, Shared};
+use crate::ticks::Ticks;
+use myagent_core::routing::RoutingSnapshot;
+use myagent_core::wire::handover::MAX_HEAD;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Clients of one thread whose sockets are here: between accept and hand-over (or refusal). Beyond it they wait in the kernel's queue.
+const MAX_HANDSHAKES: usize = 2048;
+/// What refused clients get at the end of a shutdown to read why.
+const LAST_WORDS: Duration = Duration::from_millis(800);
+
+/// What the handle asks of a thread.
+pub(crate) enum Command {
+    Open { id: ListenerId, listener: std::net::TcpListener, done: oneshot::Sender<io::Result<()>> },
+    Close { id: ListenerId, done: oneshot::Sender<()> },
+    ShutDown { grace: Duration, done: oneshot::Sender<()> },
+}
+
+/// What the tasks of one thread share.
+pub(crate) struct Thread {
+    pub(crate) shared: Arc<Shared>,
+    /// The newest snapshot; never borrowed across an await.
+    pub(crate) snapshot: RefCell<Arc<RoutingSnapshot>>,
+    /// The snapshot changed, or a silent runner answered: who waits may try again.
+    pub(crate) changed: Notify,
+    pub(crate) runners: Runners,
+    pub(crate) ticks: Ticks,
+    /// Where heads are read into; never borrowed across an await.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Where offers are written; never borrowed across an await.
+    pub(crate) message: RefCell<Vec<u8>>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) handshakes: Arc<Semaphore>,
+    /// The grace of a shutdown is over: who still waits is refused.
+    pub(crate) closing: CancellationToken,
+}
+
+/// The thread's whole life.
+pub(crate) fn run(runtime: &Runtime, shared: Arc<Shared>, commands: mpsc::Receiver<Command>) {
+    let local = LocalSet::new();
+    let done = local.block_on(runtime, serve(shared, commands));
+    // Everything of this thread is closed before the handle is told.
+    drop(local);
+    if let Some(done) = done {
+        let _ = done.send(());
+    }
+}
+
+/// Carries out commands until the shutdown (whose answer it returns) or until the last handle is gone.
+async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Option<oneshot::Sender<()>> {
+    let snapshots = shared.snapshots.clone();
+    let thread = Rc::new(Thread {
+        snapshot: RefCell::new(Arc::clone(&snapshots.borrow())),
+        changed: Notify::new(),
+        runners: Runners::default(),
+        ticks: Ticks::default(),
+        scratch: RefCell::new(vec![0; MAX_HEAD].into_boxed_slice()),
+        message: RefCell::default(),
+        tasks: TaskTracker::new(),
+        handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
+        closing: CancellationToken::new(),
+        shared,
+    });
+    spawn_local(follow(Rc::clone(&thread), snapshots));
+    let mut acceptors: HashMap<ListenerId, JoinHandle<()>> = HashMap::new();
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Open { id, listener, done } => {
+                let opened = tokio::net::TcpListener::from_std(listener).map(|listener| {
+                    acceptors.insert(id, spawn_local(accept::accept(Rc::clone(&thread), listener)));
+                });
+                let _ = done.send(opened);
+            }
+            Command::Close { id, done } => {
+                if let Some(acceptor) = acceptors.remove(&id) {
+                    stop(acceptor).await;
+                }
+                let _ = done.send(());
+            }
+            Command::ShutDown { grace, done } => {
+                for (_, acceptor) in acceptors.drain() {
+                    stop(acceptor).await;
+                }
+                finish(&thread, grace).await;
+                return Some(done);
+            }
+        }
+    }
+    None
+}
+
+/// Ends an accept loop; afterwards its listener is closed.
+async fn stop(acceptor: JoinHandle<()>) {
+    acceptor.abort();
+    // Cancelled, as asked.
+    let _ = acceptor.await;
+}
+
+/// Lets handshakes finish, then refuses those that wait, then gives up.
+async fn finish(thread: &Thread, grace: Duration) {
+    thread.tasks.close();
+    if timeout(grace, thread.tasks.wait()).await.is_ok() {
+        return;
+    }
+    thread.closing.cancel();
+    if timeout(LAST_WORDS, thread.tasks.wait()).await.is_err() {
+        tracing::warn!(clients = thread.tasks.len(), "handshakes were cut off by the shutdown");
+    }
+}
+
+/// Takes each new snapshot over. When no more can come, the last one stays in force.
+async fn follow(thread: Rc<Thread>, mut snapshots: watch::Receiver<Arc<RoutingSnapshot>>) {
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        thread.runners.retire_missing(&snapshot);
+        thread.ticks.forget(&thread.shared.ticks, &snapshot);
+        *thread.snapshot.borrow_mut() = snapshot;
+        thread.changed.notify_waiters();
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}

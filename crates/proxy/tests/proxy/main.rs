@@ -1,0 +1,9 @@
+//! The front door over real sockets, with runners that the tests play themselves.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
+
+mod hand_over;
+mod kit;
+mod life;
+mod requests;
+mod waiting;

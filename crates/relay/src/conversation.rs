@@ -1,0 +1,427 @@
+//! A client and its agent, from the answer to the handshake until both sides are done.
+//!
+//! Both directions are moved by one task: whichever socket wakes it, both are looked at, which costs nothing for the one
+//! that has nothing. What ends the conversation, and how each side is told, is decided here; [`crate::flow`] moves the bytes,
+//! [`crate::heartbeat`] says when the client has been silent for too long.
+
+use crate::codec::{Opcode, write_close, write_masked_frame};
+use crate::flow::{Flow, Pumped, Verdict};
+use crate::heartbeat::{Beat, Heartbeat};
+use crate::relay::Relay;
+use crate::table::Entry;
+use crate::upstream::Body;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A client that has taken none of the bytes kept for it for so long is dropped.
+const SLOW_CLIENT: Duration = Duration::from_secs(30);
+/// How long a client may take to close once it has been sent everything.
+const CLIENT_LINGER: Duration = Duration::from_secs(5);
+/// How long an agent may go on once its client has closed.
+const AGENT_LINGER: Duration = Duration::from_secs(30);
+/// How long the frame that is passing may take to end when the conversation is closed from outside.
+const CUT_LINGER: Duration = Duration::from_secs(2);
+/// When there is nothing to wait for.
+const FAR: Duration = Duration::from_hours(24);
+
+/// A conversation that is ready to run.
+pub struct Conversation {
+    /// None: it ended before it began.
+    active: Option<Box<Active>>,
+}
+
+/// What passes through after the handshake.
+pub(crate) enum Mode {
+    /// WebSocket frames.
+    Frames,
+    /// The body of an HTTP answer.
+    Http {
+        /// Its status.
+        status: u16,
+        /// Where it ends.
+        body: Box<Body>,
+    },
+}
+
+/// What was read, or is to be written, before the sockets are looked at.
+pub(crate) struct Opening {
+    /// The head of the answer.
+    pub(crate) to_client: Vec<u8>,
+    /// What the agent sent behind it.
+    pub(crate) from_agent: Vec<u8>,
+    /// What the client sent behind its request.
+    pub(crate) from_client: Vec<u8>,
+}
+
+struct Active {
+    relay: Rc<Relay>,
+    entry: Entry,
+    client: TcpStream,
+    agent: TcpStream,
+    /// Client to agent.
+    up: Flow,
+    /// Agent to client.
+    down: Flow,
+    mode: Mode,
+    heart: Heartbeat,
+    /// How it ends, once that is known; the first cause counts.
+    ending: Option<(u16, String)>,
+    /// When it is over even if a side is not done.
+    linger: Option<Instant>,
+    /// When the frame that is passing is cut short.
+    cut_by: Option<Instant>,
+    /// It was asked to close.
+    leaving: bool,
+}
+
+impl Conversation {
+    pub(crate) fn over() -> Self {
+        Self { active: None }
+    }
+
+    pub(crate) fn new(
+        relay: Rc<Relay>,
+        entry: Entry,
+        client: TcpStream,
+        agent: TcpStream,
+        mode: Mode,
+        opening: &Opening,
+        now: Instant,
+    ) -> Self {
+        let heart = Heartbeat::new(entry.id(), now);
+        let mut active = Active {
+            relay,
+            entry,
+            client,
+            agent,
+            up: Flow::new(),
+            down: Flow::new(),
+            mode,
+            heart,
+            ending: None,
+            linger: None,
+            cut_by: None,
+            leaving: false,
+        };
+        active.open(opening);
+        Self { active: Some(Box::new(active)) }
+    }
+
+    /// Moves the bytes until both sides are done, then enters the end into the table. Dropped before, both sockets close and
+    /// the connection is recorded as 1006.
+    pub async fn run(self) {
+        let Some(mut active) = self.active else { return };
+        {
+            let mut timer = pin!(sleep_until(active.deadline()));
+            poll_fn(|context| active.poll(context, timer.as_mut())).await;
+        }
+        active.end();
+    }
+}
+
+impl Active {
+    /// What came behind the heads is followed like everything after it.
+    fn open(&mut self, opening: &Opening) {
+        let Self { up, down, mode, entry, .. } = self;
+        down.push(&opening.to_client);
+        let passed = match mode {
+            Mode::Frames => {
+                count_down(&mut down.scanner, entry, &opening.from_agent);
+                opening.from_agent.len()
+            }
+            Mode::Http { body, .. } => {
+                entry.add_in(1, 0);
+                entry.add_out(1, opening.from_agent.len() as u64);
+                let last = body.feed(&opening.from_agent);
+                if last.is_some() {
+                    down.finish();
+                }
+                last.unwrap_or(opening.from_agent.len())
+            }
+        };
+        down.push(&opening.from_agent[..passed]);
+        if !opening.from_client.is_empty() {
+            count_up(&mut up.scanner, entry, &opening.from_client);
+            up.push(&opening.from_client);
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+        if !self.leaving
+            && let Poll::Ready((code, reason)) = self.entry.poll_disconnected(context)
+        {
+            self.leave(code, &reason);
+        }
+        loop {
+            if self.move_bytes(context).is_ready() {
+                return Poll::Ready(());
+            }
+            // Usually the deadline has moved away since the timer was set; it is set again only when it fires.
+            let deadline = self.deadline();
+            if deadline < timer.deadline() {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if self.on_time(now).is_ready() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(self.deadline().max(now + Duration::from_millis(1)));
+        }
+    }
+
+    /// Moves what can be moved. Ready: it is over.
+    fn move_bytes(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            // Whoever sends a close frame first says how it ends; the other only answers.
+            let up = self.pump_up(context);
+            self.note_close_frame();
+            let down = self.pump_down(context);
+            self.note_close_frame();
+            if let Pumped::SourceEnded { reset } = up {
+                if reset {
+                    return self.client_lost();
+                }
+                self.client_ended();
+            }
+            match down {
+                Pumped::SourceEnded { reset } => self.agent_ended(reset),
+                Pumped::SinkFailed => return self.client_lost(),
+                Pumped::Waiting => {}
+            }
+            if self.down.is_shut() {
+                self.all_sent();
+            }
+            if self.up.is_shut() && self.down.is_shut() && self.up.source_ended && self.down.source_ended {
+                return Poll::Ready(());
+            }
+            if up == Pumped::Waiting && down == Pumped::Waiting {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn pump_up(&mut self, context: &mut Context<'_>) -> Pumped {
+        let Self { relay, entry, client, agent, up, mode, heart, .. } = self;
+        up.pump(context, client, agent, &relay.buffer, |scanner, bytes| {
+            if matches!(mode, Mode::Http { .. }) {
+                entry.add_in(0, bytes.len() as u64);
+                return Verdict::Forward;
+            }
+            heart.heard(Instant::now());
+            if heart.filters() {
+                let (passed, messages) = heart.filter(scanner, bytes);
+                entry.add_in(messages, passed.len() as u64);
+                note_session(scanner.take_session(), entry);
+                return Verdict::Replace(passed);
+            }
+            count_up(scanner, entry, bytes);
+            Verdict::Forward
+        })
+    }
+
+    fn pump_down(&mut self, context: &mut Context<'_>) -> Pumped {
+        let Self { relay, entry, client, agent, down, mode, .. } = self;
+        down.pump(context, agent, client, &relay.buffer, |scanner, bytes| match mode {
+            Mode::Frames => {
+                count_down(scanner, entry, bytes);
+                Verdict::Forward
+            }
+            Mode::Http { body, .. } => {
+                entry.add_out(0, bytes.len() as u64);
+                body.feed(bytes).map_or(Verdict::Forward, Verdict::Last)
+            }
+        })
+    }
+
+    /// The client closed its side: the agent is told in the same way and may finish.
+    fn client_ended(&mut self) {
+        self.up.finish();
+        if matches!(self.mode, Mode::Frames) {
+            self.note(1006, "the client went away");
+            // An HTTP client may close its side and go on reading.
+            self.linger_at_most(AGENT_LINGER);
+        }
+    }
+
+    /// The client's connection broke: so does the agent's.
+    fn client_lost(&mut self) -> Poll<()> {
+        self.note(1006, "the client went away");
+        reset_on_close(&self.agent);
+        Poll::Ready(())
+    }
+
+    /// The agent closed its side, or its connection broke.
+    fn agent_ended(&mut self, reset: bool) {
+        if let Mode::Http { status, .. } = self.mode {
+            self.note(1000, &format!("HTTP answer {status} has ended"));
+            self.down.finish();
+        } else if self.note_close_frame() || self.up.source_ended || !self.down.is_open() {
+            self.down.finish();
+        } else {
+            self.note(1012, "agent ended");
+            let mut frame = Vec::new();
+            write_close(&mut frame, 1012, "agent ended");
+            self.down.cut(frame);
+            // In the middle of a frame no other can be sent, and this one will never end.
+            self.down.cut_now();
+        }
+        if reset {
+            self.up.abandon();
+        }
+    }
+
+    /// Everything the client will get is written.
+    fn all_sent(&mut self) {
+        self.linger_at_most(CLIENT_LINGER);
+        if let Mode::Http { status, .. } = self.mode {
+            self.note(1000, &format!("HTTP answer {status} has ended"));
+            // The agent may keep its connection open for another request that will not come.
+            self.up.abandon();
+            self.down.source_ended = true;
+        }
+    }
+
+    /// Somebody asked for this conversation to be closed.
+    fn leave(&mut self, code: u16, reason: &str) {
+        self.leaving = true;
+        self.note(code, reason);
+        let now = Instant::now();
+        self.linger = Some(now + CLIENT_LINGER);
+        if matches!(self.mode, Mode::Http { .. }) {
+            self.down.finish();
+            self.up.finish();
+            return;
+        }
+        self.cut_by = Some(now + CUT_LINGER);
+        let mut frame = Vec::new();
+        write_close(&mut frame, code, reason);
+        self.down.cut(frame);
+        self.tell_agent();
+    }
+
+    /// Ends the agent's side: with a close frame where one can stand.
+    fn tell_agent(&mut self) {
+        if self.up.is_open() && (self.up.scanner.at_boundary() || self.heart.holds()) {
+            let mut frame = Vec::new();
+            let key = self.entry.id().0.as_fields().0.to_be_bytes();
+            write_masked_frame(&mut frame, Opcode::Close, &1001_u16.to_be_bytes(), key);
+            self.up.push(&frame);
+        }
+        self.up.finish();
+    }
+
+    /// Something may be due. Ready: it is over.
+    fn on_time(&mut self, now: Instant) -> Poll<()> {
+        if self.linger.is_some_and(|at| at <= now) {
+            return Poll::Ready(());
+        }
+        if self.cut_by.is_some_and(|at| at <= now) {
+            self.cut_by = None;
+            self.down.cut_now();
+        }
+        if self.down.stalled_since.is_some_and(|since| since + SLOW_CLIENT <= now) {
+            return self.drop_client(1013, "slow_client");
+        }
+        if !self.beats() {
+            return Poll::Pending;
+        }
+        if self.up.keeps() {
+            // The agent does not read, so neither do we: the client cannot be heard.
+            self.heart.heard(now);
+        }
+        match self.heart.check(now) {
+            Beat::Nothing => {}
+            Beat::Ping if self.down.scanner.at_boundary() && !self.down.keeps() => {
+                let ping = self.heart.ping(now);
+                self.down.push(&ping);
+            }
+            Beat::Ping => self.heart.postpone(now),
+            Beat::Dead => return self.drop_client(1006, "no answer to a ping"),
+        }
+        Poll::Pending
+    }
+
+    /// Gives the client up without a word (it would not get one) and tells the agent.
+    fn drop_client(&mut self, code: u16, reason: &str) -> Poll<()> {
+        self.note(code, reason);
+        self.tell_agent();
+        // One try: an agent that does not read now sees only the end.
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let _ = self.pump_up(&mut context);
+        reset_on_close(&self.client);
+        Poll::Ready(())
+    }
+
+    fn end(mut self: Box<Self>) {
+        let (code, reason) = self.ending.take().unwrap_or((1006, String::new()));
+        // The front door may still have the descriptor: without this the client would not see the end until it closes.
+        for socket in [&self.client, &self.agent] {
+            let reset = rustix::net::sockopt::socket_linger(socket).is_ok_and(|linger| linger.is_some());
+            if !reset {
+                let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+            }
+        }
+        self.entry.close(code, &reason);
+    }
+
+    /// The client is pinged.
+    fn beats(&self) -> bool {
+        matches!(self.mode, Mode::Frames) && self.up.is_open() && self.down.is_open()
+    }
+
+    fn deadline(&self) -> Instant {
+        let stalled = self.down.stalled_since.map(|since| since + SLOW_CLIENT);
+        let beat = self.beats().then(|| self.heart.deadline());
+        let due = [self.linger, self.cut_by, stalled, beat];
+        due.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + FAR)
+    }
+
+    fn linger_at_most(&mut self, time: Duration) {
+        let at = Instant::now() + time;
+        self.linger = Some(self.linger.map_or(at, |other| other.min(at)));
+    }
+
+    fn note(&mut self, code: u16, reason: &str) {
+        self.ending.get_or_insert_with(|| (code, reason.to_owned()));
+    }
+
+    /// Whether either side has sent a close frame; it is how the conversation ends.
+    fn note_close_frame(&mut self) -> bool {
+        let Some((code, reason)) = self.up.scanner.close().or_else(|| self.down.scanner.close()) else {
+            return false;
+        };
+        if self.ending.is_none() {
+            self.ending = Some((code, reason.to_owned()));
+        }
+        true
+    }
+}
+
+fn count_up(scanner: &mut crate::scanner::Scanner, entry: &Entry, bytes: &[u8]) {
+    entry.add_in(scanner.scan(bytes), bytes.len() as u64);
+    note_session(scanner.take_session(), entry);
+}
+
+fn count_down(scanner: &mut crate::scanner::Scanner, entry: &Entry, bytes: &[u8]) {
+    entry.add_out(scanner.scan(bytes), bytes.len() as u64);
+    note_session(scanner.take_session(), entry);
+}
+
+fn note_session(session: Option<Box<str>>, entry: &Entry) {
+    if let Some(session) = session {
+        entry.set_session(&session);
+    }
+}
+
+/// The other side sees a broken connection, as it is, when the socket is closed.
+fn reset_on_close(socket: &TcpStream) {
+    let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}

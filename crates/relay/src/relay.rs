@@ -1,0 +1,179 @@
+//! The transparent relay to a command agent or an external service: taking a client, making the handshake with the agent.
+//!
+//! Nothing is written to the client before the agent has answered, so that a client whose agent is not there can be given
+//! back untouched and served by another instance.
+
+use crate::client::{Client, GivenBack};
+use crate::conversation::{Conversation, Mode, Opening};
+use crate::flow::BUFFER;
+use crate::handshake::error_response;
+use crate::request::{self, Destination, Request};
+use crate::table::Table;
+use crate::upstream::{self, ANSWER_TIMEOUT, Answer, HANDSHAKE_TIMEOUT, UpstreamError};
+use myagent_core::service::Endpoint;
+use myagent_core::wire::handover::Refusal;
+use std::cell::RefCell;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// Where the agent is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A process of ours.
+    Local {
+        /// Its listener.
+        addr: SocketAddr,
+        /// Path of its WebSocket.
+        path: String,
+    },
+    /// Somebody else's.
+    External {
+        /// Its URL.
+        endpoint: Endpoint,
+    },
+}
+
+impl Target {
+    /// Host and port, for messages.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Local { addr, .. } => addr.to_string(),
+            Self::External { endpoint } => endpoint.authority(),
+        }
+    }
+}
+
+/// The relay of one instance.
+pub struct Relay {
+    target: Target,
+    table: Table,
+    service: String,
+    instance: String,
+    /// `Host` for an external service.
+    host: Option<String>,
+    address: String,
+    /// The read buffer of all connections; borrowed only while one of them is polled.
+    pub(crate) buffer: RefCell<Box<[u8]>>,
+}
+
+impl Relay {
+    /// A relay to `target`. `service` and `instance` are names, for the headers of answers.
+    pub fn new(target: Target, table: Table, service: String, instance: String) -> Rc<Self> {
+        let host = match &target {
+            Target::Local { .. } => None,
+            Target::External { endpoint } if endpoint.port == if endpoint.tls { 443 } else { 80 } => {
+                let authority = endpoint.authority();
+                Some(authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host).to_owned())
+            }
+            Target::External { endpoint } => Some(endpoint.authority()),
+        };
+        let address = target.address();
+        let buffer = RefCell::new(vec![0; BUFFER].into_boxed_slice());
+        Rc::new(Self { target, table, service, instance, host, address, buffer })
+    }
+
+    /// Connects to the agent and makes the handshake. The client is given back, untouched, if there is no place for it, if
+    /// the agent cannot be reached or does not answer a WebSocket handshake within 5 s, or answers it with a 5xx. Any other
+    /// answer is passed on by the conversation.
+    pub async fn begin(self: &Rc<Self>, client: Client) -> Result<Conversation, GivenBack> {
+        if self.table.draining() {
+            return Err(GivenBack::new(client, Refusal::Draining, format!("{} is draining", self.instance)));
+        }
+        if self.table.is_full() {
+            return Err(GivenBack::new(
+                client,
+                Refusal::Full,
+                format!("all places of {} are taken", self.instance),
+            ));
+        }
+        let _place = self.table.reserve();
+        let destination = Destination {
+            path: match &self.target {
+                Target::Local { path, .. } => path,
+                Target::External { endpoint } => &endpoint.path,
+            },
+            host: self.host.as_deref(),
+            default_host: &self.address,
+        };
+        let request = match request::rewrite(&client.head, destination, &client.offer) {
+            Ok(request) => request,
+            // No runner could read it; the front door can tell the client.
+            Err(error) => return Err(GivenBack::new(client, Refusal::UpstreamError, error.to_string())),
+        };
+        let mut agent = match upstream::connect(&self.target).await {
+            Ok(agent) => agent,
+            Err(error) => return Err(GivenBack::new(client, Refusal::ConnectFailed, error.to_string())),
+        };
+        // The body of a plain request belongs to it; frames behind a handshake wait for its answer.
+        let (parts, limit): ([&[u8]; 2], _) = if request.upgrade {
+            ([&request.head, &[]], HANDSHAKE_TIMEOUT)
+        } else {
+            ([&request.head, &client.rest], ANSWER_TIMEOUT)
+        };
+        match upstream::exchange(&mut agent, &self.address, &parts, request.is_head, limit).await {
+            Ok(answer) if request.upgrade && answer.status >= 500 => {
+                let detail = format!("{} answered the handshake with {}", self.instance, answer.status);
+                Err(GivenBack::new(client, Refusal::UpstreamError, detail))
+            }
+            Ok(answer) => Ok(self.open(client, agent, request, answer)),
+            Err(error) if request.upgrade => {
+                Err(GivenBack::new(client, Refusal::ConnectFailed, error.to_string()))
+            }
+            // The agent may have begun to act on it, so nobody else may be asked.
+            Err(error) => {
+                self.fail(&client, request, &error);
+                Ok(Conversation::over())
+            }
+        }
+    }
+
+    /// From here on the client is ours.
+    fn open(
+        self: &Rc<Self>,
+        client: Client,
+        agent: TcpStream,
+        request: Request,
+        answer: Answer,
+    ) -> Conversation {
+        let Client { offer, rest, stream, .. } = client;
+        let entry = self.table.open(&offer, request.user_agent);
+        let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(connection_id = %offer.connection_id, %error, "failed to watch a client's socket");
+                entry.close(1006, "the client's socket could not be used");
+                return Conversation::over();
+            }
+        };
+        let connection_id = offer.connection_id.to_string();
+        let head = answer.client_head(&[
+            ("X-MyAgent-Service", &self.service),
+            ("X-MyAgent-Instance", &self.instance),
+            ("X-MyAgent-Connection-Id", &connection_id),
+        ]);
+        let mode = if answer.status == 101 {
+            Mode::Frames
+        } else {
+            Mode::Http { status: answer.status, body: Box::new(answer.body) }
+        };
+        let opening = Opening {
+            to_client: head,
+            from_agent: answer.rest,
+            from_client: if request.upgrade { rest } else { Vec::new() },
+        };
+        Conversation::new(Rc::clone(self), entry, stream, agent, mode, &opening, Instant::now())
+    }
+
+    /// A plain request failed after it was sent: the client is told in plain text.
+    fn fail(&self, client: &Client, request: Request, error: &UpstreamError) {
+        let entry = self.table.open(&client.offer, request.user_agent);
+        let answer = error_response(502, &[("X-MyAgent-Service", &self.service)], &error.to_string());
+        // It fits into the socket's empty buffer; a client that is gone needs no answer.
+        let _ = (&client.stream).write_all(&answer);
+        let _ = client.stream.shutdown(std::net::Shutdown::Write);
+        entry.close(1006, &error.to_string());
+    }
+}

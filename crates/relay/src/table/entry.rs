@@ -1,0 +1,257 @@
+//! One connection in the table: its counters, and the handle that its task holds.
+
+use super::Inner;
+use jiff::Timestamp;
+use myagent_core::ConnectionId;
+use myagent_core::wire::control::Connection;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// Longest `User-Agent` and session id kept, bytes.
+const MAX_TEXT: usize = 200;
+
+/// What has flowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) messages_in: u64,
+    pub(super) messages_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+pub(super) struct State {
+    pub(super) id: ConnectionId,
+    client: SocketAddr,
+    user_agent: Option<Box<str>>,
+    strategy: Option<Box<str>>,
+    rule: Option<Box<str>>,
+    session: RefCell<Option<Box<str>>>,
+    pub(super) connected_at: Timestamp,
+    pub(super) last_activity: Cell<Timestamp>,
+    /// Coarse times since the table's origin.
+    pub(super) last_in: Cell<Option<Duration>>,
+    pub(super) last_out: Cell<Option<Duration>>,
+    /// The newest message is the client's.
+    pub(super) unanswered: Cell<bool>,
+    /// What happened since the last tick; not 0: it is in the list of touched ones.
+    pub(super) marks: Cell<u8>,
+    /// It is in the list of changed ones.
+    pub(super) changed: Cell<bool>,
+    counters: Cell<Counters>,
+    /// Those that are in the table's sums already.
+    summed: Cell<Counters>,
+    disconnect: RefCell<Option<Box<(u16, String)>>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl State {
+    /// A data message came from the client.
+    pub(super) const IN: u8 = 1;
+    /// A data message went to the client.
+    pub(super) const OUT: u8 = 2;
+    /// Something else changed.
+    const OTHER: u8 = 4;
+
+    pub(super) fn new(
+        id: ConnectionId,
+        client: SocketAddr,
+        user_agent: Option<String>,
+        (strategy, rule): (Option<&str>, Option<&str>),
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            client,
+            user_agent: user_agent.map(|text| cut(&text, MAX_TEXT).into()),
+            strategy: strategy.map(Into::into),
+            rule: rule.map(Into::into),
+            session: RefCell::default(),
+            connected_at: now,
+            last_activity: Cell::new(now),
+            last_in: Cell::default(),
+            last_out: Cell::default(),
+            unanswered: Cell::default(),
+            marks: Cell::default(),
+            changed: Cell::new(true),
+            counters: Cell::default(),
+            summed: Cell::default(),
+            disconnect: RefCell::default(),
+            waker: RefCell::default(),
+        }
+    }
+
+    /// What is not in the table's sums yet; from now on it is.
+    pub(super) fn unsummed(&self) -> Counters {
+        let now = self.counters.get();
+        let before = self.summed.replace(now);
+        Counters {
+            messages_in: now.messages_in - before.messages_in,
+            messages_out: now.messages_out - before.messages_out,
+            bytes_in: now.bytes_in - before.bytes_in,
+            bytes_out: now.bytes_out - before.bytes_out,
+        }
+    }
+
+    pub(super) fn connection(&self) -> Connection {
+        let Counters { messages_in, messages_out, bytes_in, bytes_out } = self.counters.get();
+        Connection {
+            connection_id: self.id,
+            session_id: self.session.borrow().as_deref().map(str::to_owned),
+            client: self.client,
+            user_agent: self.user_agent.as_deref().map(str::to_owned),
+            strategy: self.strategy.as_deref().map(str::to_owned),
+            rule: self.rule.as_deref().map(str::to_owned),
+            connected_at: self.connected_at,
+            last_activity: self.last_activity.get(),
+            messages_in,
+            messages_out,
+            bytes_in,
+            bytes_out,
+        }
+    }
+
+    /// Asks the task to close it. The first request counts.
+    pub(super) fn disconnect(&self, code: u16, reason: &str) {
+        self.disconnect.borrow_mut().get_or_insert_with(|| Box::new((code, reason.to_owned())));
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// An open connection, held by the task that serves it. Dropped without [`Entry::close`] it is recorded as 1006.
+pub struct Entry {
+    state: Rc<State>,
+    table: Rc<Inner>,
+    ending: Option<(u16, String)>,
+}
+
+impl Entry {
+    pub(super) fn new(state: Rc<State>, table: Rc<Inner>) -> Self {
+        Self { state, table, ending: None }
+    }
+
+    /// The connection's id.
+    pub fn id(&self) -> ConnectionId {
+        self.state.id
+    }
+
+    /// One data message of so many bytes came from the client.
+    pub fn message_in(&self, bytes: u64) {
+        self.add_in(1, bytes);
+    }
+
+    /// One data message of so many bytes went to the client.
+    pub fn message_out(&self, bytes: u64) {
+        self.add_out(1, bytes);
+    }
+
+    /// Bytes came from the client that complete no message.
+    pub fn add_bytes_in(&self, bytes: u64) {
+        self.add_in(0, bytes);
+    }
+
+    /// Bytes went to the client that complete no message.
+    pub fn add_bytes_out(&self, bytes: u64) {
+        self.add_out(0, bytes);
+    }
+
+    /// Bytes came from the client, in which so many messages began or ended.
+    pub fn add_in(&self, messages: u64, bytes: u64) {
+        let mut counters = self.state.counters.get();
+        counters.messages_in += messages;
+        counters.bytes_in += bytes;
+        self.state.counters.set(counters);
+        if messages > 0 {
+            self.state.unanswered.set(true);
+        }
+        self.mark(if messages > 0 { State::IN } else { State::OTHER });
+    }
+
+    /// Bytes went to the client, in which so many messages began or ended.
+    pub fn add_out(&self, messages: u64, bytes: u64) {
+        let mut counters = self.state.counters.get();
+        counters.messages_out += messages;
+        counters.bytes_out += bytes;
+        self.state.counters.set(counters);
+        if messages > 0 {
+            self.state.unanswered.set(false);
+        }
+        self.mark(if messages > 0 { State::OUT } else { State::OTHER });
+    }
+
+    /// The newest session seen on it; cut to 200 bytes.
+    pub fn set_session(&self, session: &str) {
+        let session = cut(session, MAX_TEXT);
+        let mut known = self.state.session.borrow_mut();
+        if known.as_deref() != Some(session) {
+            *known = Some(session.into());
+            self.mark(State::OTHER);
+        }
+    }
+
+    /// Resolves with code and reason when somebody asked for this connection to be closed. Cancel-safe. Only one task may
+    /// wait at a time.
+    pub async fn disconnected(&self) -> (u16, String) {
+        poll_fn(|context| self.poll_disconnected(context)).await
+    }
+
+    /// [`Entry::disconnected`] for tasks that are written as a poll function.
+    pub fn poll_disconnected(&self, context: &mut Context<'_>) -> Poll<(u16, String)> {
+        if let Some(request) = self.state.disconnect.borrow().as_deref() {
+            return Poll::Ready(request.clone());
+        }
+        let mut waker = self.state.waker.borrow_mut();
+        if waker.as_ref().is_none_or(|known| !known.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// It is over.
+    pub fn close(mut self, code: u16, reason: &str) {
+        self.ending = Some((code, reason.to_owned()));
+    }
+
+    fn mark(&self, mark: u8) {
+        let marks = self.state.marks.get();
+        if marks == 0 {
+            self.table.touched.borrow_mut().push(Rc::clone(&self.state));
+        }
+        self.state.marks.set(marks | mark);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let (code, reason) = self.ending.take().unwrap_or((1006, "ended without a close frame".to_owned()));
+        self.table.close(&self.state, code, &reason);
+    }
+}
+
+/// A place taken for a connection that is not open yet; free again when dropped.
+pub struct Place {
+    table: Rc<Inner>,
+}
+
+impl Place {
+    pub(super) fn new(table: Rc<Inner>) -> Self {
+        table.reserved.set(table.reserved.get() + 1);
+        Self { table }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.table.reserved.set(self.table.reserved.get() - 1);
+    }
+}
+
+/// The first `max` bytes of a text, cut between characters.
+pub(super) fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}

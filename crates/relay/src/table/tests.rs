@@ -1,0 +1,183 @@
+//! The table with a clock that is set and a paused runtime.
+
+use super::*;
+use std::sync::Mutex;
+use tokio::time::advance;
+
+struct FakeClock(Mutex<Timestamp>);
+
+impl FakeClock {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Timestamp::UNIX_EPOCH)))
+    }
+
+    fn set(&self, seconds: i64) {
+        *self.0.lock().unwrap() = Timestamp::from_second(seconds).unwrap();
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+fn offer(number: u128) -> Offer {
+    Offer {
+        connection_id: ConnectionId(uuid::Uuid::from_u128(number)),
+        client: "192.0.2.7:5000".parse().unwrap(),
+        strategy: "round_robin".to_owned(),
+        rule: Some("vip".to_owned()),
+        head_len: 0,
+        attempt: 0,
+    }
+}
+
+fn table(max_places: u32) -> (Table, Arc<FakeClock>) {
+    let clock = FakeClock::new();
+    (Table::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(30), max_places), clock)
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_say_what_changed() {
+    let (table, clock) = table(0);
+    assert!(!table.changed());
+    let one = table.open(&offer(1), Some("browser".to_owned()));
+    let two = table.open_direct(offer(2).connection_id, offer(2).client, None);
+    assert!(table.changed());
+    let report = table.report(false);
+    assert_eq!((report.open.len(), report.active_connections, report.totals.connections), (2, 2, 2));
+    assert!(!table.changed());
+    assert!(table.report(false).open.is_empty());
+
+    one.message_in(10);
+    one.message_in(20);
+    one.message_out(5);
+    two.add_bytes_in(3);
+    one.set_session("s-1");
+    clock.set(60);
+    assert!(table.changed());
+    let mut report = table.report(false);
+    report.open.sort_by_key(|connection| connection.connection_id);
+    let connection = &report.open[0];
+    assert_eq!((connection.messages_in, connection.bytes_in), (2, 30));
+    assert_eq!((connection.messages_out, connection.bytes_out), (1, 5));
+    assert_eq!(connection.session_id.as_deref(), Some("s-1"));
+    assert_eq!(connection.user_agent.as_deref(), Some("browser"));
+    assert_eq!(
+        (connection.strategy.as_deref(), connection.rule.as_deref()),
+        (Some("round_robin"), Some("vip"))
+    );
+    assert_eq!(connection.last_activity, Timestamp::from_second(60).unwrap());
+    assert_eq!(report.open[1].bytes_in, 3);
+    assert_eq!(report.open[1].strategy, None);
+    assert_eq!(report.open[1].last_activity, Timestamp::UNIX_EPOCH);
+    assert_eq!((report.totals.messages_in, report.totals.bytes_in, report.totals.bytes_out), (2, 33, 5));
+
+    one.message_out(1);
+    let report = table.report(false);
+    assert_eq!((report.open.len(), report.totals.messages_out), (1, 2));
+    assert_eq!(table.report(true).open.len(), 2);
+    table.set_sessions(3, 4);
+    assert!(table.changed());
+    assert_eq!((table.report(false).active_sessions, table.report(false).totals.sessions), (3, 4));
+    table.set_sessions(3, 4);
+    assert!(!table.changed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_records_stay_until_acknowledged() {
+    let (table, clock) = table(0);
+    let one = table.open(&offer(1), None);
+    one.message_in(7);
+    clock.set(5);
+    one.close(1000, "bye");
+    drop(table.open(&offer(2), None));
+    assert!(table.changed());
+    for _ in 0..2 {
+        let report = table.report(false);
+        assert_eq!((report.closed.len(), report.open.len(), report.active_connections), (2, 0, 0));
+        assert_eq!(report.totals.messages_in, 1);
+        let closed = &report.closed[0];
+        assert_eq!((closed.number, closed.code, closed.reason.as_str()), (1, 1000, "bye"));
+        assert_eq!((closed.connection.messages_in, closed.closed_at.as_second()), (1, 5));
+        assert_eq!((report.closed[1].number, report.closed[1].code), (2, 1006));
+    }
+    assert!(!table.changed());
+    table.ack_closed(1);
+    assert_eq!(table.report(true).closed.len(), 1);
+    table.ack_closed(2);
+    assert!(table.report(true).closed.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_records_are_bounded() {
+    let (table, _clock) = table(0);
+    for number in 0..MAX_CLOSED + 5 {
+        table.open(&offer(number as u128), None).close(1000, "");
+    }
+    assert_eq!(table.closed_dropped(), 5);
+    let report = table.report(true);
+    assert_eq!((report.closed.len(), report.closed[0].number), (MAX_CLOSED_PER_REPORT, 6));
+    assert!(table.changed(), "there is more to report");
+    table.ack_closed(u64::MAX);
+    assert!(table.report(true).closed.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_are_connections_reservations_and_extras() {
+    let (table, _clock) = table(3);
+    let one = table.open(&offer(1), None);
+    let place = table.reserve();
+    table.set_extra_places(1);
+    assert_eq!(table.places(), 3);
+    assert!(table.is_full());
+    drop(place);
+    assert!(!table.is_full());
+    one.close(1000, "");
+    assert_eq!(table.places(), 1);
+    assert!(!self::table(0).0.is_full());
+}
+
+#[tokio::test(start_paused = true)]
+async fn busy_is_an_unanswered_message_or_recent_output() {
+    let (table, _clock) = table(0);
+    let one = table.open(&offer(1), None);
+    assert!(!table.busy());
+    one.message_in(1);
+    table.tick();
+    advance(Duration::from_secs(20)).await;
+    assert!(table.busy());
+    one.message_out(1);
+    table.tick();
+    advance(Duration::from_secs(20)).await;
+    assert!(table.busy(), "there was output within the time");
+    advance(Duration::from_secs(20)).await;
+    assert!(!table.busy());
+    one.message_in(1);
+    assert!(table.busy());
+    advance(Duration::from_secs(31)).await;
+    assert!(!table.busy(), "nobody waits for ever");
+    one.message_in(1);
+    assert!(table.report(false).busy);
+    one.close(1000, "");
+    assert!(!table.busy());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disconnect_reaches_the_task() {
+    let (table, _clock) = table(0);
+    let one = table.open(&offer(1), None);
+    let two = table.open(&offer(2), None);
+    assert!(!table.disconnect(offer(3).connection_id, 1000, ""));
+    let waiting = one.disconnected();
+    let asking = async {
+        tokio::task::yield_now().await;
+        assert!(table.disconnect(offer(1).connection_id, 4000, "be gone"));
+        table.close_all(1001, "all out");
+    };
+    let (answer, ()) = tokio::join!(waiting, asking);
+    assert_eq!(answer, (4000, "be gone".to_owned()));
+    assert_eq!(one.disconnected().await.0, 4000, "the first request counts");
+    assert_eq!(two.disconnected().await, (1001, "all out".to_owned()));
+}

@@ -1,0 +1,176 @@
+//! Asks the agent itself: is it ready, is it alive?
+
+use futures_util::{SinkExt, StreamExt};
+use myagent_core::probe::Ready;
+use myagent_core::service::Endpoint;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_websockets::{ClientBuilder, MaybeTlsStream, Message, WebSocketStream};
+
+/// Between two readiness probes.
+const READY_INTERVAL: Duration = Duration::from_millis(250);
+/// The header that tells an agent that this connection is a probe.
+const PROBE_HEADER: &str = "x-myagent-probe";
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Where and how to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) ready: Ready,
+    pub(crate) timeout: Duration,
+    pub(crate) interval: Duration,
+}
+
+/// What a probe found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The readiness probe succeeded.
+    Ready,
+    /// A health check was made.
+    Checked { latency: Duration, failure: Option<String> },
+}
+
+/// Probes until it is ready.
+pub(crate) async fn until_ready(target: Target, found: mpsc::Sender<Found>) {
+    loop {
+        let started = Instant::now();
+        if matches!(timeout(target.timeout, ready_once(&target)).await, Ok(Ok(()))) {
+            // The receiver is gone only if the instance is.
+            let _ = found.send(Found::Ready).await;
+            return;
+        }
+        sleep(READY_INTERVAL.saturating_sub(started.elapsed())).await;
+    }
+}
+
+/// Checks health at its interval (±10 %), over one kept connection.
+pub(crate) async fn keep_checking(target: Target, random: fn() -> f64, found: mpsc::Sender<Found>) {
+    let mut socket: Option<Socket> = None;
+    loop {
+        let pause = target.interval.mul_f64(0.9 + 0.2 * random());
+        idle(&mut socket, pause).await;
+        let (latency, failure) = check(&target, &mut socket).await;
+        if found.send(Found::Checked { latency, failure }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One check; the connection is kept if it is still good.
+pub(crate) async fn check_once(target: &Target) -> (Duration, Option<String>) {
+    check(target, &mut None).await
+}
+
+async fn check(target: &Target, socket: &mut Option<Socket>) -> (Duration, Option<String>) {
+    let started = Instant::now();
+    let result = match &target.ready {
+        Ready::Ws(_) => timeout(target.timeout, ping(target, socket)).await,
+        // What listens without speaking WebSocket at a known path is asked the way readiness was.
+        Ready::Log(_) | Ready::Tcp => timeout(target.timeout, async { connect(target).await.map(|_| ()) }).await,
+        Ready::Http(_) => timeout(target.timeout, ready_once(target)).await,
+    };
+    let failure = match result {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error),
+        Err(_) => Some(format!("no answer within {} s", target.timeout.as_secs_f64())),
+    };
+    if failure.is_some() {
+        *socket = None;
+    }
+    (started.elapsed(), failure)
+}
+
+/// Waits, reading (and dropping) what an agent says on the probe connection, so that it never fills up.
+async fn idle(socket: &mut Option<Socket>, pause: Duration) {
+    let pause = sleep(pause);
+    tokio::pin!(pause);
+    while let Some(open) = socket {
+        tokio::select! {
+            () = &mut pause => return,
+            message = open.next() => if !matches!(message, Some(Ok(_))) { *socket = None },
+        }
+    }
+    pause.await;
+}
+
+async fn ready_once(target: &Target) -> Result<(), String> {
+    match &target.ready {
+        Ready::Ws(_) => {
+            let mut socket = handshake(target).await?;
+            let _ = socket.close().await;
+            Ok(())
+        }
+        Ready::Tcp => connect(target).await.map(|_| ()),
+        Ready::Http(path) => http(target, path).await,
+        Ready::Log(_) => Err("readiness is seen in the output".to_owned()),
+    }
+}
+
+async fn connect(target: &Target) -> Result<TcpStream, String> {
+    let endpoint = &target.endpoint;
+    TcpStream::connect((endpoint.host.as_str(), endpoint.port))
+        .await
+        .map_err(|error| format!("cannot connect to {}: {error}", endpoint.authority()))
+}
+
+async fn handshake(target: &Target) -> Result<Socket, String> {
+    let endpoint = &target.endpoint;
+    let path = match &target.ready {
+        Ready::Ws(Some(path)) => path,
+        _ => &endpoint.path,
+    };
+    let uri = format!("ws://{}{path}", endpoint.authority());
+    let stream = connect(target).await?;
+    let name = PROBE_HEADER.parse().map_err(|_| "bad header name".to_owned())?;
+    let value = "1".parse().map_err(|_| "bad header value".to_owned())?;
+    let builder = ClientBuilder::new().uri(&uri).map_err(|error| format!("{uri}: {error}"))?;
+    let builder = builder.add_header(name, value).map_err(|error| error.to_string())?;
+    match builder.connect_on(MaybeTlsStream::Plain(stream)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(error) => Err(format!("no WebSocket at {uri}: {error}")),
+    }
+}
+
+async fn ping(target: &Target, socket: &mut Option<Socket>) -> Result<(), String> {
+    let open = match socket {
+        Some(open) => open,
+        None => socket.insert(handshake(target).await?),
+    };
+    open.send(Message::ping("myagent")).await.map_err(|error| format!("ping failed: {error}"))?;
+    loop {
+        match open.next().await {
+            Some(Ok(message)) if message.is_pong() => return Ok(()),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(format!("no pong: {error}")),
+            None => return Err("no pong: the agent closed the connection".to_owned()),
+        }
+    }
+}
+
+async fn http(target: &Target, path: &str) -> Result<(), String> {
+    let mut stream = connect(target).await?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: myagent-probe\r\n{PROBE_HEADER}: 1\r\nConnection: close\r\n\r\n",
+        target.endpoint.authority()
+    );
+    stream.write_all(request.as_bytes()).await.map_err(|error| format!("cannot ask {path}: {error}"))?;
+    let mut head = Vec::new();
+    let mut chunk = [0; 256];
+    while !head.windows(2).any(|pair| pair == b"\r\n") && head.len() < 4096 {
+        match stream.read(&mut chunk).await {
+            Ok(0) => break,
+            Ok(length) => head.extend_from_slice(&chunk[..length]),
+            Err(error) => return Err(format!("no answer from {path}: {error}")),
+        }
+    }
+    let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+    match line.split_ascii_whitespace().nth(1).and_then(|status| status.parse::<u16>().ok()) {
+        Some(200..=399) => Ok(()),
+        _ => Err(format!("{path} answered {line:?}")),
+    }
+}

@@ -1,0 +1,163 @@
+//! The fake agent's life: its port, its connections, its end.
+
+use super::misbehave;
+use super::options::Options;
+use super::protocol::Conversation;
+use anyhow::{Context, Result};
+use futures_util::{SinkExt, StreamExt};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_websockets::{Message, ServerBuilder, WebSocketStream};
+
+/// How often a hanging agent looks whether it still hangs, and one that may hang whether it does.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The program `myagent-fake-agent`: serves on `$HOST:$PORT` (127.0.0.1 without `HOST`).
+pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
+    let options = match Options::parse(arguments) {
+        Ok(options) => options,
+        Err(error) => return complain(&format!("{error:?}"), 2),
+    };
+    if let Some(code) = options.crash_on_start {
+        return complain("crashing on start, as asked", code);
+    }
+    if let Some(file) = &options.descendant {
+        return match misbehave::be_descendant(file) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error.to_string(), 1),
+        };
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(options))) {
+        Ok(code) => exit_code(code),
+        Err(error) => complain(&format!("{error:#}"), 1),
+    }
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+fn complain(text: &str, code: i32) -> ExitCode {
+    // Nobody reads it: then nobody misses it.
+    let _ = writeln!(std::io::stderr(), "fake agent: {text}");
+    exit_code(code)
+}
+
+async fn run(options: Options) -> Result<i32> {
+    misbehave::start(&options)?;
+    // A handler that is there and never asked is what ignores the signal.
+    let _term = options.ignore_term.then(|| signal(SignalKind::terminate())).transpose()?;
+    let (exit_after, code) = (options.exit_after, options.code);
+    let end = async {
+        match exit_after {
+            Some(time) => sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    let live = async {
+        if options.never_listen {
+            return std::future::pending().await;
+        }
+        sleep(options.listen_after.unwrap_or_default()).await;
+        let host = std::env::var("HOST").unwrap_or_else(|_| "127.0.0.1".to_owned());
+        let port: u16 =
+            std::env::var("PORT").context("PORT is not set")?.parse().context("PORT is no port")?;
+        let listener =
+            TcpListener::bind((host.as_str(), port)).await.with_context(|| format!("port {port}"))?;
+        if let Some(line) = &options.ready_line {
+            writeln!(std::io::stdout(), "{line}")?;
+        }
+        serve(listener, options).await
+    };
+    tokio::select! {
+        () = end => Ok(code),
+        served = live => served.map(|()| 0),
+    }
+}
+
+/// Serves clients until it is dropped: an agent inside a test. Options about the process itself are for [`main`] only.
+pub async fn serve(listener: TcpListener, options: Options) -> Result<()> {
+    let agent = Arc::new(Agent { options, had_handshake: AtomicBool::new(false) });
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let agent = Arc::clone(&agent);
+                // A client that goes wrong is that client's affair.
+                clients.spawn(async move { drop(agent.client(accepted?.0).await); std::io::Result::Ok(()) });
+            }
+            Some(_) = clients.join_next() => {}
+        }
+    }
+}
+
+struct Agent {
+    options: Options,
+    had_handshake: AtomicBool,
+}
+
+impl Agent {
+    fn hangs(&self) -> bool {
+        self.options.hang_after_ready && self.had_handshake.load(Ordering::Relaxed)
+            || self.options.hang_while.as_ref().is_some_and(|file| file.exists())
+    }
+
+    async fn client(&self, stream: TcpStream) -> Result<()> {
+        stream.set_nodelay(true)?;
+        while self.hangs() {
+            sleep(LOOK).await;
+        }
+        let (_, mut socket) = ServerBuilder::new().accept(stream).await?;
+        self.had_handshake.store(true, Ordering::Relaxed);
+        let mut conversation = Conversation::new();
+        if !self.options.echo {
+            socket.send(Message::text(conversation.greeting().to_string())).await?;
+        }
+        loop {
+            let message = tokio::select! {
+                message = self.next(&mut socket) => message,
+                () = sleep(self.options.delay), if conversation.is_answering() => {
+                    for event in conversation.step() {
+                        socket.send(Message::text(event.to_string())).await?;
+                    }
+                    continue;
+                }
+            };
+            let Some(message) = message.transpose()? else { return Ok(()) };
+            if message.is_ping() || message.is_pong() || message.is_close() {
+                continue;
+            }
+            if self.options.echo {
+                socket.send(message).await?;
+            } else if let Some(answer) = conversation.receive(message.as_text().unwrap_or_default()) {
+                socket.send(Message::text(answer.to_string())).await?;
+            }
+        }
+    }
+
+    /// The next message. Reading is what answers pings, so an agent that may hang looks whether it does in between.
+    async fn next(
+        &self,
+        socket: &mut WebSocketStream<TcpStream>,
+    ) -> Option<Result<Message, tokio_websockets::Error>> {
+        if self.options.hang_while.is_none() && !self.options.hang_after_ready {
+            return socket.next().await;
+        }
+        loop {
+            while self.hangs() {
+                sleep(LOOK).await;
+            }
+            if let Ok(message) = timeout(LOOK, socket.next()).await {
+                return message;
+            }
+        }
+    }
+}
