@@ -97,7 +97,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
             Err(rejection) => {
                 let text = rejection.body_text();
                 let message = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                Err(ApiError::field("query", message))
+                // `limit: invalid digit` has the name in front; an unknown name does not.
+                let (field, message) = message.split_once(": ").unwrap_or(("query", message));
+                Err(ApiError::field(field, message))
             }
         }
     }
@@ -151,6 +153,25 @@ mod tests {
             assert_eq!(read_json(&headers, "1").await, Err(Code::UnsupportedMediaType), "{headers:?}");
         }
         assert_eq!(read_json(&typed("text/plain"), "").await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_query_at_fault_names_the_field() {
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Query {
+            limit: usize,
+        }
+        let read = async |uri: &str| {
+            let (mut parts, ()) = Request::builder().uri(uri).body(()).unwrap().into_parts();
+            match Params::<Query>::from_request_parts(&mut parts, &()).await {
+                Ok(Params(query)) => query.limit.to_string(),
+                Err(error) => error.0.detail,
+            }
+        };
+        assert_eq!(read("/?limit=5").await, "5");
+        assert_eq!(read("/?limit=x").await, "limit: invalid digit found in string");
+        assert_eq!(read("/?colour=x").await, "colour: unknown field `colour`, expected `limit`");
     }
 
     #[tokio::test]

@@ -18,9 +18,9 @@ pub mod serve;
 mod sse;
 mod v1;
 
+pub use axum::Router;
 pub use manager::{Manager, OpenListener};
 
-use axum::Router;
 use edge::Edge;
 use fragments::Fragments;
 use myagent_control::Handle;

@@ -10,6 +10,13 @@ use std::sync::Arc;
 
 /// `runner`: one instance's process.
 pub(crate) fn runner() -> ExitCode {
+    // Standard error is `runners.log`: only what somebody has to look at.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
     myagent_runner::run(Arc::new(SystemClock))
 }
 

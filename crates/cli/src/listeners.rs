@@ -1,7 +1,6 @@
 //! The TCP listeners: who opened which, and that they close with the one who asked.
 
-use axum::Router;
-use myagent_api::{OpenListener, Transport};
+use myagent_api::{OpenListener, Router, Transport};
 use myagent_core::Clock;
 use myagent_core::error::{Code, Problem};
 use myagent_core::request::{ListenRequest, ListenerKind};

@@ -191,5 +191,5 @@ fn raise_descriptor_limit() {
 
 /// Uniform in `[0, 1)`: the random bits of a UUID are good enough for jitter.
 fn random() -> f64 {
-    (Uuid::new_v4().as_u128() as u32 as f64) / (f64::from(u32::MAX) + 1.0)
+    f64::from(Uuid::new_v4().as_u128() as u32) / (f64::from(u32::MAX) + 1.0)
 }

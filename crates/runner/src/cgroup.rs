@@ -11,7 +11,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Setting this variable to `1` makes [`Group::create`] find nothing.
+/// Setting this variable to `1` makes [`Group::create`] find nothing, `v2` nothing of version 2: to see what other machines
+/// do.
 const OFF_VARIABLE: &str = "MYAGENT_NO_CGROUP";
 /// Begins the name of each folder that we make; the start's id follows.
 const PREFIX: &str = "myagent-";
@@ -47,12 +48,13 @@ pub(crate) struct Group {
 impl Group {
     /// Makes what can be made; `None` if nothing can.
     pub(crate) fn create(start_id: &str, limits: Limits) -> Option<Self> {
-        if std::env::var_os(OFF_VARIABLE).is_some_and(|value| value == "1") {
+        let off = std::env::var(OFF_VARIABLE).unwrap_or_default();
+        if off == "1" {
             return None;
         }
         let mounts = Mounts::of_this_process();
         let mut group = Self { hold: None, memory: None, cpu: None };
-        if let Some(base) = mounts.version_2() {
+        if let Some(base) = mounts.version_2().filter(|_| off != "v2") {
             group.create_in_version_2(&base, start_id, limits);
         }
         if group.hold.is_none()

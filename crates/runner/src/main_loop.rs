@@ -35,6 +35,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 /// Events that may wait; whoever has more to say waits, but for hints, which are dropped.
 const EVENTS: usize = 256;
@@ -73,6 +74,8 @@ fn try_run(clock: Arc<dyn Clock>) -> Result<(), SetupError> {
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|error| SetupError::Io("become a subreaper", error.into()))?;
+    // A process that lives long must not keep a folder busy; every path of the spec is absolute.
+    let _ = std::env::set_current_dir("/");
     let open_files = raise_open_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -154,7 +157,11 @@ async fn serve(spec: RunnerSpec, clock: Arc<dyn Clock>, open_files: Option<u64>)
 }
 
 fn serve_sockets(runner: &Runner, control: UnixListener, takeover: Listener) -> JoinSet<()> {
-    let door = Door { backend: Rc::clone(&runner.backend), draining: Rc::clone(&runner.draining) };
+    let door = Door {
+        backend: Rc::clone(&runner.backend),
+        draining: Rc::clone(&runner.draining),
+        conversations: TaskTracker::new(),
+    };
     let mut servers = JoinSet::new();
     servers.spawn_local(control::serve(control, runner.clients.clone(), runner.events.clone()));
     servers.spawn_local(takeover::serve(takeover, door));

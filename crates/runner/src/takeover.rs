@@ -7,9 +7,15 @@ use myagent_relay::{Client, GivenBack};
 use std::cell::{Cell, RefCell};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+/// An agent's handshake that takes longer than this is not waited for before the proxy is answered.
+const SLOW_HANDSHAKE: Duration = Duration::from_millis(300);
 
 /// What decides about a client at the moment it comes.
 #[derive(Clone)]
@@ -18,9 +24,11 @@ pub(crate) struct Door {
     pub(crate) backend: Rc<RefCell<Backend>>,
     /// Nobody is taken.
     pub(crate) draining: Rc<Cell<bool>>,
+    /// Conversations that go on, whatever becomes of the channel through which they came.
+    pub(crate) conversations: TaskTracker,
 }
 
-/// Serves the socket for as long as it is polled. Conversations live in here too: they end with it.
+/// Serves the socket for as long as it is polled.
 pub(crate) async fn serve(listener: Listener, door: Door) {
     let mut tasks = JoinSet::new();
     loop {
@@ -37,7 +45,7 @@ pub(crate) async fn serve(listener: Listener, door: Door) {
     }
 }
 
-/// Serves one proxy (or another runner). Its end is not the end of the conversations that came through it.
+/// Serves one proxy (or another runner).
 async fn serve_channel(channel: Rc<Channel>, door: Door) {
     let mut clients = JoinSet::new();
     let mut message = Vec::new();
@@ -74,17 +82,28 @@ fn client(message: &[u8], received: Received) -> Result<Client, String> {
 
 async fn serve_client(channel: Rc<Channel>, door: Door, client: Client) {
     let connection_id = client.offer.connection_id;
+    let mut told = false;
     let begun = if door.draining.get() {
         Err(GivenBack::new(client, Refusal::Draining, "the instance is draining"))
     } else {
         let backend = door.backend.borrow().clone();
-        backend.begin(client).await
+        let mut begin = pin!(backend.begin(client));
+        if let Ok(begun) = timeout(SLOW_HANDSHAKE, &mut begin).await {
+            begun
+        } else {
+            // The agent is slow to answer, we are not: say so, or the proxy would take us for hanging.
+            told = tell(&channel, &Up::Taken { connection_id }, &[], None).await.is_ok();
+            begin.await
+        }
     };
     match begun {
         Ok(conversation) => {
-            // The proxy may be gone; the client is ours all the same.
-            let _ = tell(&channel, &Up::Taken { connection_id }, &[], None).await;
-            conversation.await;
+            if !told {
+                // The proxy may be gone; the client is ours all the same.
+                let _ = tell(&channel, &Up::Taken { connection_id }, &[], None).await;
+            }
+            // A task of its own, because this one is as large as the handshake needs, and conversations are long.
+            door.conversations.spawn_local(conversation);
         }
         Err(GivenBack { client, reason, detail }) => {
             let Client { offer, head, rest, stream } = client;

@@ -139,6 +139,7 @@ fn start(exe: &std::path::Path, spec: &RunnerSpec, log: &std::path::Path) -> io:
         .arg("runner")
         .arg(format!("{}-{}", spec.service, spec.index))
         .current_dir("/")
+        .env_remove("MYAGENT_START_ID")
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)

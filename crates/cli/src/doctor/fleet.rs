@@ -126,6 +126,11 @@ mod tests {
         let mut child =
             Command::new("cat").env("MYAGENT_START_ID", "test").stdin(Stdio::piped()).spawn().unwrap();
         let pid = child.id();
+        // The parent goes on a moment before the kernel has the child's new environment in place.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !is_tagged(pid) && tokio::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
         assert!(is_tagged(pid) && !has_runner(pid));
         assert_eq!(parent(pid), Some(std::process::id()));
         let finding = orphans();

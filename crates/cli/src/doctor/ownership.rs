@@ -64,7 +64,8 @@ fn place(mounts: &str, own: &str, fits: impl Fn(&str, &str) -> bool) -> Option<P
         let (root, point) = (before.next()?, before.next()?);
         // In a container the mount shows a part of the tree only.
         let own = if root == "/" { own } else { own.strip_prefix(root).unwrap_or_default() };
-        Some(Path::new(point).join(own.trim_start_matches('/')))
+        // Component by component, so that the group at the root has no slash at its end.
+        Some(Path::new(point).join(own.trim_start_matches('/')).components().collect())
     })
 }
 

@@ -57,6 +57,8 @@ fn start(data: &DataDir, log: &Path) -> Result<Child> {
         .args(data.as_args())
         .arg("daemon")
         .env(BACKGROUND, "1")
+        // Started from inside an agent, it must not carry that agent's tag: whatever does ends with it.
+        .env_remove("MYAGENT_START_ID")
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)

@@ -94,14 +94,10 @@ impl Setup {
         Self { spec, folder, environment: Vec::new() }
     }
 
-    /// Without control groups.
-    pub(crate) fn without_groups(mut self) -> Self {
-        self.environment.push(("MYAGENT_NO_CGROUP", "1"));
+    /// Without control groups (`1`), or without those of version 2 (`v2`).
+    pub(crate) fn without_groups(mut self, which: &'static str) -> Self {
+        self.environment.push(("MYAGENT_NO_CGROUP", which));
         self
-    }
-
-    pub(crate) fn groups(self, wanted: bool) -> Self {
-        if wanted { self } else { self.without_groups() }
     }
 
     pub(crate) fn set(mut self, assignment: &str) -> Self {

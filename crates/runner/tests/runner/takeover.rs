@@ -127,6 +127,7 @@ async fn a_client_is_taken_talks_and_is_disconnected() {
     assert_eq!(u16::from(close.as_close().unwrap().0), 4001);
     // The answer to the close goes out with the next look.
     assert!(socket.next().await.is_none());
+    drop(socket);
     let closed = manager.until_event("the closed record", |event| match event {
         RunnerEvent::Report(report) => report.closed.first().cloned(),
         _ => None,

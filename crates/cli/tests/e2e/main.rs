@@ -1,0 +1,17 @@
+//! Stories: the real binary, real agents, real sockets. One file per story; `docs/testing.md` tells how they are written.
+#![expect(clippy::unwrap_used, unfulfilled_lint_expectations, reason = "a story that fails shall say where")]
+
+mod acceptance;
+mod bad_input;
+mod busy;
+mod conversations;
+mod crash_loop;
+mod hand_over;
+mod life_cycle;
+mod limits;
+mod logs;
+mod manager_dies;
+mod nothing_left;
+mod ports;
+mod readiness;
+mod secrets;
