@@ -42,10 +42,15 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Register a service: an agent file, a command, or an endpoint that runs already.
-    #[command(after_help = "Examples:\n  \
+    #[command(
+        override_usage = "myagent-manager register [OPTIONS] <NAME> <FILE>\n       \
+        myagent-manager register [OPTIONS] <NAME> --endpoint <URL>\n       \
+        myagent-manager register [OPTIONS] <NAME> -- <COMMAND>...",
+        after_help = "Examples:\n  \
         myagent-manager register weather weather_agent.py --auto-start\n  \
         myagent-manager register support --path /ws --replicas 2 -- node server.js\n  \
-        myagent-manager register legacy --endpoint ws://10.0.0.5:7000/ws")]
+        myagent-manager register legacy --endpoint ws://10.0.0.5:7000/ws"
+    )]
     Register(Box<RegisterArgs>),
     /// Change a service; only what is given changes, and what runs goes on until it is restarted.
     #[command(after_help = "Example:\n  myagent-manager update weather --max-sessions 20 --set stop_grace=5")]
@@ -98,7 +103,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         myagent-manager list --status running,unhealthy\n  myagent-manager list --tags chat --format json")]
     List {
-        /// Only services in one of these states.
+        /// Only services in one of these states: running, starting, unhealthy, error, stopping, stopped.
         #[arg(long, value_name = "STATUS,…")]
         status: Option<String>,
         /// Only services with all of these tags.
@@ -138,7 +143,7 @@ pub(crate) enum Command {
     /// Run the manager with the proxy, or open the proxy of the manager that runs.
     #[command(after_help = "Example:\n  myagent-manager proxy --port 9090")]
     Proxy(ProxyArgs),
-    /// Run the manager with the HTTP API and the proxy.
+    /// Run the manager with the HTTP API and the proxy, or open both of the manager that runs.
     #[command(after_help = "Example:\n  myagent-manager up")]
     Up(UpArgs),
     /// End the manager: drain and stop all instances, or let them go on.

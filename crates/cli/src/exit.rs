@@ -1,13 +1,21 @@
 //! How the program ends: what was wrong as one line on standard error, and a documented exit code.
 
 use crate::output;
-use myagent_core::Problem;
 use std::io;
 use std::process::ExitCode;
 
 /// For `--help`.
 pub(crate) const CODES: &str = "Exit codes: 0 it worked; 1 it failed; 2 the command line is wrong; \
 3 no manager runs; 4 a manager runs already.";
+
+/// The same for the reference page.
+pub(crate) const MEANINGS: &[(u8, &str)] = &[
+    (0, "it worked"),
+    (1, "it failed; what failed is told as one line that begins with `error:`"),
+    (2, "the command line is wrong; nothing was done"),
+    (3, "the command needs a manager, and none runs"),
+    (4, "the command wants to be the manager, and one runs already"),
+];
 
 /// Failures with a code of their own; every other error is 1.
 #[derive(Debug, thiserror::Error)]
@@ -68,18 +76,15 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(broken)
 }
 
-/// The error and its causes; a problem of the manager also with its fields, unless the sentence has them already.
+/// The error and its causes. The detail of a problem of the manager has its fields in it already.
 fn message(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<Problem>() {
-        Some(problem) => problem.detail.clone(),
-        None => format!("{error:#}"),
-    }
+    format!("{error:#}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use myagent_core::Code;
+    use myagent_core::{Code, Problem};
 
     #[test]
     fn each_failure_has_its_code_and_one_line() {
@@ -90,6 +95,8 @@ mod tests {
         check(Failure::AlreadyRunning("it runs".to_owned()).into(), 4, "it runs");
         check(Failure::Partly { failed: 1, total: 3 }.into(), 1, "1 of 3 failed");
         check(Problem::new(Code::ServiceNotFound, "no such service").into(), 1, "no such service");
+        let problem = Problem::new(Code::ServiceStartFailed, "exit code 3");
+        check(anyhow::Error::from(problem).context("not started"), 1, "not started: exit code 3");
         check(anyhow::anyhow!("inner").context("outer"), 1, "outer: inner");
         assert_eq!(code(&Failure::NoManager("/x".to_owned()).into()), 3);
         assert_eq!(code(&anyhow::Error::from(Failure::NoManager("/x".to_owned())).context("more")), 3);

@@ -1,4 +1,4 @@
-//! The hidden subcommands: processes that the manager and its runners start themselves.
+//! The hidden subcommands: processes that the manager and its runners start themselves, and the generator of the reference.
 
 use crate::clock::SystemClock;
 use crate::exit;
@@ -29,4 +29,10 @@ pub(crate) fn clear_tree(file: Option<OsString>) -> ExitCode {
         Ok(())
     };
     exit::report(clear())
+}
+
+/// `reference FOLDER`: writes the pages of `docs/reference`.
+pub(crate) fn reference(folder: Option<OsString>) -> ExitCode {
+    let write = || crate::reference::write(&PathBuf::from(folder.context("the folder is missing")?));
+    exit::report(write())
 }

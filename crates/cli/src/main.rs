@@ -1,5 +1,5 @@
-//! `myagent-manager`: the one binary. What each command does is in `commands`, what it takes in `cli`; the three hidden
-//! subcommands are other processes of ours and never meet the argument parser.
+//! `myagent-manager`: the one binary. What each command does is in `commands`, what it takes in `cli`; the hidden
+//! subcommands, which processes of ours and `make gen` call, never meet the argument parser.
 
 mod args;
 mod cli;
@@ -17,6 +17,7 @@ mod listeners;
 mod log;
 mod output;
 mod progress;
+mod reference;
 mod source;
 mod wire;
 
@@ -27,9 +28,22 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     let first = args.next();
     match first.as_deref().and_then(std::ffi::OsStr::to_str) {
-        Some("runner") => hidden::runner(),
+        Some("runner") => {
+            name_process(c"myagent-runner");
+            hidden::runner()
+        }
         Some("exec-agent") => myagent_runner::exec_agent(args),
         Some("clear-tree") => hidden::clear_tree(args.next()),
-        _ => exit::report(commands::run(cli::Cli::parse())),
+        Some("reference") => hidden::reference(args.next()),
+        _ => {
+            name_process(c"myagent-manager");
+            exit::report(commands::run(cli::Cli::parse()))
+        }
     }
+}
+
+/// What `ps` and `top` show; started through `/proc/self/exe`, it would be "exe".
+fn name_process(name: &std::ffi::CStr) {
+    // Only for people: a process with another name works as well.
+    let _ = rustix::thread::set_name(name);
 }

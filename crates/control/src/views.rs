@@ -160,10 +160,12 @@ pub(crate) fn fleet<'a>(services: impl Iterator<Item = &'a ServiceView>) -> Flee
     for state in InstanceState::ALL {
         fleet.services.insert(state.to_string(), 0);
     }
+    fleet.services.insert("total".to_owned(), 0);
     for health in ["healthy", "degraded", "unhealthy", "unknown"] {
         fleet.health.insert(health.to_owned(), 0);
     }
     for service in services {
+        *fleet.services.entry("total".to_owned()).or_default() += 1;
         *fleet.services.entry(service.status.to_string()).or_default() += 1;
         fleet.active_connections += service.stats.active_connections;
         fleet.active_sessions += service.stats.active_sessions;

@@ -3,6 +3,7 @@
 
 use crate::error::FieldError;
 use crate::probe::Ready;
+use crate::suggest::nearest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -237,11 +238,14 @@ impl Kind {
     }
 }
 
-/// The key of that name, or a message that lists the nearest.
+/// The key of that name, or a message with the nearest, else with all.
 pub fn find_key(name: &str) -> Result<&'static Key, String> {
     KEYS.iter().find(|key| key.name == name).ok_or_else(|| {
-        let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-        format!("unknown setting; known are {}", names.join(", "))
+        let names = || KEYS.iter().map(|key| key.name);
+        match nearest(name, names()) {
+            Some(near) => format!("unknown setting; did you mean {near}?"),
+            None => format!("unknown setting; known are {}", names().collect::<Vec<_>>().join(", ")),
+        }
     })
 }
 
@@ -334,7 +338,8 @@ mod tests {
         check("stop_grace=-1", Err("seconds from 0 to 3600"));
         check("auto_restart=yes", Err("true or false"));
         check("ready=udp", Err("ws:/path"));
-        check("colour=red", Err("unknown setting"));
+        check("colour=red", Err("unknown setting; known are max_sessions, "));
+        check("stop_grase=1", Err("did you mean stop_grace?"));
         check("stop_grace", Err("KEY=VALUE"));
         check("memory_limit_mb=1", Err("from 8"));
     }

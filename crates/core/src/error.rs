@@ -48,6 +48,54 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code, in the order of the reference page.
+    pub const ALL: &[Self] = &[
+        Self::InvalidRequest,
+        Self::ServiceNotFound,
+        Self::ServiceAlreadyExists,
+        Self::ServiceStartFailed,
+        Self::ServiceStopFailed,
+        Self::PortInUse,
+        Self::InsufficientResources,
+        Self::RoutingFailed,
+        Self::ConnectionNotFound,
+        Self::HealthCheckFailed,
+        Self::ShuttingDown,
+        Self::AlreadyListening,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::StorageFailed,
+        Self::Internal,
+    ];
+
+    /// One line for the reference page.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "something in the request is wrong; `errors` names each field",
+            Self::ServiceNotFound => "no service of that name or id",
+            Self::ServiceAlreadyExists => "the name is taken",
+            Self::ServiceStartFailed => "it was started and did not become ready; `detail` has the cause",
+            Self::ServiceStopFailed => "it could not be stopped: processes survived",
+            Self::PortInUse => "somebody else listens on the port",
+            Self::InsufficientResources => "no free port, descriptor, process or disk space",
+            Self::RoutingFailed => "no instance can take the client",
+            Self::ConnectionNotFound => "no connection of that id",
+            Self::HealthCheckFailed => "the health check could not be made or failed",
+            Self::ShuttingDown => "the manager is ending",
+            Self::AlreadyListening => "a listener is open already",
+            Self::Forbidden => "the caller may not do this",
+            Self::NotFound => "no such path",
+            Self::MethodNotAllowed => "the path exists, the method does not",
+            Self::PayloadTooLarge => "the body is larger than allowed",
+            Self::UnsupportedMediaType => "the body is of a kind that is not read",
+            Self::StorageFailed => "stored data cannot be read or written",
+            Self::Internal => "a defect of ours",
+        }
+    }
+
     /// The HTTP status that goes with the code.
     pub fn status(self) -> u16 {
         match self {
@@ -127,3 +175,23 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_codes_is_whole_and_each_is_an_error() {
+        let source = include_str!("error.rs");
+        let body = source
+            .split("pub enum Code {")
+            .nth(1)
+            .and_then(|rest| rest.split("\n}").next())
+            .unwrap_or_default();
+        let variants = body.lines().filter(|line| line.ends_with(',')).count();
+        assert_eq!(Code::ALL.len(), variants);
+        for code in Code::ALL {
+            assert!((400..600).contains(&code.status()) && !code.meaning().is_empty(), "{code}");
+        }
+    }
+}

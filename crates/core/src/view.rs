@@ -135,7 +135,7 @@ pub struct InstanceView {
 /// The fleet in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FleetView {
-    /// Services by state.
+    /// Services by state, and in `total`.
     pub services: BTreeMap<String, u32>,
     /// Instances by state.
     pub instances: BTreeMap<String, u32>,

@@ -137,17 +137,18 @@ impl Inner {
 
     fn cancel(self: &Rc<Self>, session: &Rc<Session>) {
         let mut state = session.state.borrow_mut();
-        let Some(turn) = state.abandon() else {
-            let content = quote("nothing to cancel: no message is being answered");
-            let metadata = event::code("nothing_to_cancel", true, None);
-            return self.emit(session, &mut state, &Event::new(event::NOTICE, &content).with(&metadata), 0);
-        };
-        if let Some(worker) = self.worker() {
+        let turn = state.abandon();
+        if let (Some(turn), Some(worker)) = (turn, self.worker()) {
             worker.push(|out| line::cancel(out, session.number, turn));
         }
-        let content = quote("interrupted by the client");
-        let metadata = "{\"reason\":\"user_cancel\"}";
-        self.emit(session, &mut state, &Event::new(event::INTERRUPTED, &content).with(metadata), 0);
+        // Without a worker the message is still waiting for it. With nothing to cancel the answer is the same: a client
+        // whose cancel crossed the end of its turn must not wait for ever.
+        let (text, reason) = if turn.is_some() || state.withdraw() {
+            ("interrupted by the client", "{\"reason\":\"user_cancel\"}")
+        } else {
+            ("no message was being answered", "{\"reason\":\"nothing_running\"}")
+        };
+        self.emit(session, &mut state, &Event::new(event::INTERRUPTED, &quote(text)).with(reason), 0);
         self.pump(session, &mut state);
     }
 

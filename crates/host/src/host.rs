@@ -167,7 +167,7 @@ impl Host {
             return Err(GivenBack::new(client, Refusal::NotReady, "the agent's worker is not up"));
         }
         if inner.table.is_full() {
-            return Err(GivenBack::new(client, Refusal::Full, "max_sessions places are taken"));
+            return Err(GivenBack::new(client, Refusal::Full, "all places of the instance are taken"));
         }
         let upgrade = Upgrade::parse(&client.head);
         let agent = upgrade.as_ref().ok().and_then(|upgrade| upgrade.header("user-agent").map(str::to_owned));
@@ -433,7 +433,7 @@ impl Inner {
         } else if self.worker.borrow().is_none() {
             Some("the agent's worker is not up")
         } else if self.table.is_full() {
-            Some("max_sessions places are taken")
+            Some("all places of the instance are taken")
         } else {
             None
         }

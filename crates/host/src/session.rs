@@ -162,6 +162,11 @@ impl State {
         self.turn.take().map(|turn| turn.number)
     }
 
+    /// Takes back the message that waits longest; false: none does.
+    pub(crate) fn withdraw(&mut self) -> bool {
+        self.queue.pop_front().is_some()
+    }
+
     /// The worker is gone, and all it knew.
     pub(crate) fn worker_lost(&mut self, retry_safe: bool) -> Lost {
         self.opened_in = 0;

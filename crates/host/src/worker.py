@@ -15,11 +15,12 @@ import time
 import traceback
 
 from myagent_agent import LoadError, Loader, accepts
-from myagent_channel import Channel, Threads, encode, say, to_bytes
+from myagent_channel import Channel, Threads, encode, say, show, to_bytes
 from myagent_session import CREDIT, Cancelled, Context, Session
 
 PROTOCOL = 1
 MAX_HISTORY = 200  # messages kept in ctx.history
+MAX_EVENTS = 100  # events for on_event that are being handled at once, per session
 OVERLAP = 2.0  # seconds that a new turn waits for a cancelled one to end
 STUCK_AFTER = 30.0  # seconds after which the thread of a cancelled turn counts as stuck
 BLOCKED_AFTER = 5.0  # seconds after which the loop counts as blocked
@@ -58,11 +59,15 @@ class Worker:
     def load(self, path):
         self.loader = Loader(path, self)
         try:
+            if sys.version_info < (3, 9):
+                raise LoadError("the worker needs Python 3.9 or newer, and this is " + sys.version.split()[0])
             caller = self.loader.load()
         except BaseException as error:  # SystemExit too: a file that ends the process is a file that cannot be loaded
+            if self.ending:
+                raise
             # A syntax error has its line in its own message, and a missing agent has no line.
             if not isinstance(error, (LoadError, SyntaxError)):
-                traceback.print_exc()
+                show(error)
             message = str(error) if isinstance(error, LoadError) else say(error)
             for frame in reversed(traceback.extract_tb(error.__traceback__)):
                 if frame.filename == path:
@@ -106,7 +111,7 @@ class Worker:
                 message = json.loads(line)
                 getattr(self, "on_" + message["type"])(message)
             except Exception as error:  # one line that cannot be handled must not end all conversations
-                traceback.print_exc()
+                show(error)
                 self.refuse(line, error)
 
     def refuse(self, line, error):
@@ -138,7 +143,7 @@ class Worker:
                     extra = (Context(session, 0),) if with_context else ()
                     await caller.call(self, caller.import_state, state, *extra)
         except Exception as error:  # the agent's own code: it belongs to this session
-            traceback.print_exc()
+            show(error)
             session.error = say(error)
             self.tell(type="open_failed", session=session.number, content=session.error)
             return
@@ -176,12 +181,12 @@ class Worker:
         except (asyncio.CancelledError, Cancelled):
             if not context.cancelled:
                 self.fail(session, context._turn, "the agent cancelled itself")
-        except (Exception, SystemExit) as error:  # the agent's own code: it belongs to this turn
-            if isinstance(error, SystemExit) and self.ending:
+        except BaseException as error:  # the agent's own code, whatever it raises: it belongs to this turn
+            if self.ending:
                 raise
             if not context.cancelled:
                 if not isinstance(error, LoadError):
-                    traceback.print_exc()
+                    show(error)
                 self.fail(session, context._turn, say(error))
         finally:
             for step in [step for step, (owner, _) in session.confirms.items() if owner is context]:
@@ -196,8 +201,8 @@ class Worker:
             extra = (context,) if accepts(caller.export_state, 1, "ctx") else ()
             state = await caller.call(self, caller.export_state, *extra)
             self.tell(type="state", session=session.number, state=state)
-        except Exception:  # the answer is good even if the state is not
-            traceback.print_exc()
+        except Exception as error:  # the answer is good even if the state is not
+            show(error)
 
     def on_cancel(self, message):
         session = self.sessions[message["session"]]
@@ -221,6 +226,9 @@ class Worker:
 
     def on_event(self, message):
         session = self.sessions[message["session"]]
+        if len(session.tasks) >= MAX_EVENTS:
+            self.fail(session, 0, "too many events at once")
+            return
         task = self.loop.create_task(self.event(session, message["event"]))
         session.tasks.add(task)
         task.add_done_callback(session.tasks.discard)
@@ -233,7 +241,7 @@ class Worker:
             extra = (Context(session, 0),) if accepts(caller.on_event, 2) else ()
             await caller.call(self, caller.on_event, event, *extra)
         except Exception as error:  # the agent's own code
-            traceback.print_exc()
+            show(error)
             self.fail(session, 0, say(error))
 
     def on_close(self, message):

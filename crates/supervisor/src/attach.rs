@@ -1,7 +1,7 @@
 //! Finds a runner again that outlived its manager, or clears up after one that did not.
 
-use crate::link::{Link, LinkError};
 use crate::launch::Launched;
+use crate::link::{Link, LinkError};
 use crate::observed::RunnerRecord;
 use crate::ports::Ports;
 use crate::process::Watched;

@@ -11,7 +11,8 @@ pub(crate) fn merge(
     service: &Service,
     secrets: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, String> {
-    let mut merged: BTreeMap<String, String> = own.filter(|(name, _)| !name.starts_with("MYAGENT_")).collect();
+    let mut merged: BTreeMap<String, String> =
+        own.filter(|(name, _)| !name.starts_with("MYAGENT_")).collect();
     if let Some(folder) = folder(&service.source) {
         merged.extend(read_dot_env(&folder.join(".env"))?);
     }
@@ -40,9 +41,14 @@ fn read_dot_env(path: &Path) -> Result<Vec<(String, String)>, String> {
 /// The interpreter for an agent file: the one named, else `.venv` beside the file, else `python3` of the `PATH`.
 pub(crate) fn python(file: &Path, named: Option<&Path>, path: Option<&str>) -> Result<PathBuf, String> {
     if let Some(named) = named {
-        return if named.is_file() { Ok(named.to_owned()) } else { Err(format!("no Python at {}", named.display())) };
+        return if named.is_file() {
+            Ok(named.to_owned())
+        } else {
+            Err(format!("no Python at {}", named.display()))
+        };
     }
-    let beside = file.parent().map(|folder| folder.join(".venv/bin/python")).filter(|python| python.is_file());
+    let beside =
+        file.parent().map(|folder| folder.join(".venv/bin/python")).filter(|python| python.is_file());
     let in_path = || {
         path.unwrap_or_default()
             .split(':')
@@ -50,7 +56,9 @@ pub(crate) fn python(file: &Path, named: Option<&Path>, path: Option<&str>) -> R
             .map(|folder| Path::new(folder).join("python3"))
             .find(|python| python.is_file())
     };
-    beside.or_else(in_path).ok_or_else(|| "no python3 in the PATH; install Python 3.9 or later, or use --python".to_owned())
+    beside
+        .or_else(in_path)
+        .ok_or_else(|| "no python3 in the PATH; install Python 3.9 or later, or use --python".to_owned())
 }
 
 #[cfg(test)]
@@ -70,7 +78,8 @@ mod tests {
             tags: Default::default(),
             replicas: 1,
             config: ServiceConfig::default(),
-            environment: [("B".to_owned(), "service".to_owned()), ("C".to_owned(), "service".to_owned())].into(),
+            environment: [("B".to_owned(), "service".to_owned()), ("C".to_owned(), "service".to_owned())]
+                .into(),
             secret_names: Default::default(),
             desired: Desired::Running,
             version: 1,
@@ -82,8 +91,10 @@ mod tests {
     #[test]
     fn later_ones_win() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(".env"), "A=file\nB='of file'\n# comment\nexport D=\"x y\"\n").unwrap();
-        let own = [("A", "own"), ("E", "own"), ("MYAGENT_DATA_DIR", "x")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        std::fs::write(folder.path().join(".env"), "A=file\nB='of file'\n# comment\nexport D=\"x y\"\n")
+            .unwrap();
+        let own = [("A", "own"), ("E", "own"), ("MYAGENT_DATA_DIR", "x")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()));
         let secrets = [("C".to_owned(), "secret".to_owned())].into();
         let merged = merge(own.into_iter(), &service(folder.path()), &secrets).unwrap();
         let expected = [("A", "file"), ("B", "service"), ("C", "secret"), ("D", "x y"), ("E", "own")];

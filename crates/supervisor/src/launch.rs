@@ -12,6 +12,7 @@ use myagent_core::wire::launch::{AgentLaunch, RunnerPaths, RunnerSpec};
 use myagent_core::{StartId, paths};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -33,7 +34,12 @@ pub(crate) struct Launched {
 }
 
 /// Starts one. The error is for people.
-pub(crate) async fn launch(config: Config, ports: Ports, wanted: Wanted, last_port: Option<u16>) -> Result<Launched, String> {
+pub(crate) async fn launch(
+    config: Config,
+    ports: Ports,
+    wanted: Wanted,
+    last_port: Option<u16>,
+) -> Result<Launched, String> {
     let lease = lease(&ports, &wanted, last_port)?;
     let port = lease.as_ref().map(Lease::port);
     let spec = specification(&config, &wanted, port)?;
@@ -91,7 +97,10 @@ fn specification(config: &Config, wanted: &Wanted, port: Option<u16>) -> Result<
     let agent = match &service.source {
         Source::File { path: file, python: named } => {
             if !file.is_file() {
-                return Err(format!("the agent file {} is gone; restore it or update the service", file.display()));
+                return Err(format!(
+                    "the agent file {} is gone; restore it or update the service",
+                    file.display()
+                ));
             }
             let python = environment::python(file, named.as_deref(), path)?;
             AgentLaunch::File { path: file.clone(), python }
@@ -126,7 +135,8 @@ fn specification(config: &Config, wanted: &Wanted, port: Option<u16>) -> Result<
 
 /// The manager's own environment, but for variables that are not text.
 fn own_environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn fill_in(arg: &str, host: &str, port: u16) -> String {
@@ -136,6 +146,7 @@ fn fill_in(arg: &str, host: &str, port: u16) -> String {
 fn start(exe: &std::path::Path, spec: &RunnerSpec, log: &std::path::Path) -> io::Result<Child> {
     let log = runner_log(log)?;
     let mut child = Command::new(exe)
+        .arg0("myagent-manager")
         .arg("runner")
         .arg(format!("{}-{}", spec.service, spec.index))
         .current_dir("/")

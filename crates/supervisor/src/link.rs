@@ -51,8 +51,11 @@ impl Link {
         check_peer(&stream).map_err(failed)?;
         let (reader, writer) = stream.into_split();
         let mut link = Self { lines: BufReader::new(reader).lines(), writer, last_id: 0 };
-        let hello =
-            Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
+        let hello = Hello {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+        };
         link.write(&hello).await.map_err(failed)?;
         let line = timeout(HELLO_TIMEOUT, link.lines.next_line()).await;
         let line = line.map_err(|_| failed(io::ErrorKind::TimedOut.into()))?.map_err(failed)?;
@@ -91,5 +94,8 @@ fn check_peer(stream: &UnixStream) -> io::Result<()> {
     if peer == own || peer == 0 {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("the socket belongs to user {peer}, not {own}")))
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("the socket belongs to user {peer}, not {own}"),
+    ))
 }

@@ -79,7 +79,9 @@ pub(crate) fn binds(host: IpAddr, port: u16) -> io::Result<()> {
 fn in_use(host: IpAddr, port: u16, error: &io::Error) -> String {
     match (error.kind(), port_holder(port)) {
         (io::ErrorKind::AddrInUse, Some((pid, command))) => {
-            format!("port {port} on {host} is in use by process {pid} ({command}); stop it or choose another port")
+            format!(
+                "port {port} on {host} is in use by process {pid} ({command}); stop it or choose another port"
+            )
         }
         (io::ErrorKind::AddrInUse, None) => format!("port {port} on {host} is in use; choose another port"),
         _ => format!("cannot listen on {host}:{port}: {error}"),
@@ -122,7 +124,11 @@ fn command_line(pid: u32) -> String {
     let raw = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let text = String::from_utf8_lossy(&raw).replace('\0', " ");
     let text = text.trim();
-    if text.chars().count() > 80 { format!("{}…", text.chars().take(80).collect::<String>()) } else { text.to_owned() }
+    if text.chars().count() > 80 {
+        format!("{}…", text.chars().take(80).collect::<String>())
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]

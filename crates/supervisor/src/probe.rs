@@ -71,7 +71,9 @@ async fn check(target: &Target, socket: &mut Option<Socket>) -> (Duration, Optio
     let result = match &target.ready {
         Ready::Ws(_) => timeout(target.timeout, ping(target, socket)).await,
         // What listens without speaking WebSocket at a known path is asked the way readiness was.
-        Ready::Log(_) | Ready::Tcp => timeout(target.timeout, async { connect(target).await.map(|_| ()) }).await,
+        Ready::Log(_) | Ready::Tcp => {
+            timeout(target.timeout, async { connect(target).await.map(|_| ()) }).await
+        }
         Ready::Http(_) => timeout(target.timeout, ready_once(target)).await,
     };
     let failure = match result {

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::fmt;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +24,11 @@ const COMMAND_DEADLINE: Duration = Duration::from_mins(2);
 const SERVER_DEADLINE: Duration = Duration::from_mins(1);
 /// Longest time for the shutdown when the guard is dropped.
 const DROP_DEADLINE: Duration = Duration::from_secs(30);
+/// Ports of one manager's instances; the managers of tests that run at once have none in common.
+const PORTS: u16 = 100;
+/// The first of all these ports, and how many managers there may be: below the range that the kernel gives ports from.
+const FIRST_PORT: u16 = 10_000;
+const MANAGERS: u16 = 220;
 
 /// A data directory and the program that works on it.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub struct TestManager {
     program: PathBuf,
     folder: TempDir,
     environment: Vec<(String, String)>,
+    /// Holds the port before ours: whoever has it has the range behind it.
+    range: TcpListener,
 }
 
 /// What a command said.
@@ -64,13 +71,24 @@ impl fmt::Display for Output {
 }
 
 impl TestManager {
-    /// An empty data directory for this program (`env!("CARGO_BIN_EXE_myagent-manager")`). Nothing is started.
+    /// An empty data directory for this program (`env!("CARGO_BIN_EXE_myagent-manager")`), and ports for instances that
+    /// no other test has. Nothing is started.
     pub fn new(program: impl Into<PathBuf>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("myagent-test-").tempdir()?;
         for name in ["data", "run", "work"] {
             std::fs::create_dir(folder.path().join(name))?;
         }
-        Ok(Self { program: program.into(), folder, environment: Vec::new() })
+        let (range, first) = port_range()?;
+        let ports = format!("[{first}, {}]", first + PORTS - 2);
+        let environment = vec![("MYAGENT_PORT_RANGE".to_owned(), ports)];
+        Ok(Self { program: program.into(), folder, environment, range })
+    }
+
+    /// First and last of the ports that its instances get.
+    pub fn ports(&self) -> (u16, u16) {
+        // It is bound.
+        let lock = self.range.local_addr().map_or(0, |address| address.port());
+        (lock + 1, lock + PORTS - 1)
     }
 
     /// Sets a variable for every command from now on.
@@ -265,6 +283,16 @@ fn listening(said: &str, name: &str) -> Option<SocketAddr> {
     let url = urls.filter_map(|(_, url)| url.split_whitespace().next()).next_back()?;
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     authority.split('/').next()?.parse().ok()
+}
+
+/// A range that nobody has, and its first port. Two managers that look for a free port at the same time would find the same.
+fn port_range() -> Result<(TcpListener, u16)> {
+    let start = std::process::id() % u32::from(MANAGERS);
+    let slots = (0..u32::from(MANAGERS)).map(|n| ((start + n) % u32::from(MANAGERS)) as u16);
+    let mut locks = slots.map(|slot| FIRST_PORT + slot * PORTS);
+    locks
+        .find_map(|port| Some((TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?, port + 1)))
+        .context("no range of ports is free")
 }
 
 fn code(status: ExitStatus) -> i32 {

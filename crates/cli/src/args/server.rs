@@ -21,12 +21,20 @@ pub(crate) struct Foreground {
     pub(crate) allow_sources: Option<Vec<String>>,
 }
 
-/// What all of them take.
+/// Where to listen.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct CommonArgs {
+pub(crate) struct ListenArgs {
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
+    host: IpAddr,
     /// Listen on --host even if others can reach it: whoever does may run programs as you.
     #[arg(long)]
     insecure: bool,
+}
+
+/// What all of them take.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CommonArgs {
     /// Kinds of sources that may be registered.
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = ["file", "command", "external"])]
     allow_sources: Option<Vec<String>>,
@@ -48,12 +56,11 @@ pub(crate) struct ApiArgs {
     /// Port of the HTTP API; 0 for any free one.
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// Address to listen on.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
-    host: IpAddr,
     /// Open the proxy too, on this port.
     #[arg(long, value_name = "PORT")]
     proxy_port: Option<u16>,
+    #[command(flatten)]
+    listen: ListenArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -64,9 +71,8 @@ pub(crate) struct ProxyArgs {
     /// Port of the proxy; 0 for any free one.
     #[arg(long, default_value_t = 9090)]
     port: u16,
-    /// Address to listen on.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
-    host: IpAddr,
+    #[command(flatten)]
+    listen: ListenArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -80,9 +86,8 @@ pub(crate) struct UpArgs {
     /// Port of the proxy; 0 for any free one.
     #[arg(long, value_name = "PORT", default_value_t = 9090)]
     proxy_port: u16,
-    /// Address to listen on.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
-    host: IpAddr,
+    #[command(flatten)]
+    listen: ListenArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -97,27 +102,38 @@ pub(crate) struct ShutdownArgs {
 
 impl From<DaemonArgs> for Foreground {
     fn from(args: DaemonArgs) -> Self {
-        Self { interval: args.interval, ..Self::new("daemon", args.common) }
+        Self { interval: args.interval, ..Self::new("daemon", false, args.common) }
     }
 }
 
 impl From<ApiArgs> for Foreground {
     fn from(args: ApiArgs) -> Self {
-        let at = |port| SocketAddr::new(args.host, port);
-        Self { api: Some(at(args.port)), proxy: args.proxy_port.map(at), ..Self::new("api", args.common) }
+        let at = |port| SocketAddr::new(args.listen.host, port);
+        Self {
+            api: Some(at(args.port)),
+            proxy: args.proxy_port.map(at),
+            ..Self::new("api", args.listen.insecure, args.common)
+        }
     }
 }
 
 impl From<ProxyArgs> for Foreground {
     fn from(args: ProxyArgs) -> Self {
-        Self { proxy: Some(SocketAddr::new(args.host, args.port)), ..Self::new("proxy", args.common) }
+        Self {
+            proxy: Some(SocketAddr::new(args.listen.host, args.port)),
+            ..Self::new("proxy", args.listen.insecure, args.common)
+        }
     }
 }
 
 impl From<UpArgs> for Foreground {
     fn from(args: UpArgs) -> Self {
-        let at = |port| Some(SocketAddr::new(args.host, port));
-        Self { api: at(args.api_port), proxy: at(args.proxy_port), ..Self::new("up", args.common) }
+        let at = |port| Some(SocketAddr::new(args.listen.host, port));
+        Self {
+            api: at(args.api_port),
+            proxy: at(args.proxy_port),
+            ..Self::new("up", args.listen.insecure, args.common)
+        }
     }
 }
 
@@ -128,8 +144,8 @@ impl Foreground {
         listener(ListenerKind::Api, self.api).into_iter().chain(listener(ListenerKind::Proxy, self.proxy))
     }
 
-    fn new(command: &'static str, common: CommonArgs) -> Self {
-        let CommonArgs { insecure, allow_sources } = common;
+    fn new(command: &'static str, insecure: bool, common: CommonArgs) -> Self {
+        let CommonArgs { allow_sources } = common;
         Self { command, api: None, proxy: None, interval: None, insecure, allow_sources }
     }
 }
@@ -175,9 +191,13 @@ mod tests {
         assert_eq!(listeners("m up --host localhost"), Some((at("127.0.0.1:8080"), at("127.0.0.1:9090"))));
         assert_eq!(foreground("m daemon --interval 2.5").unwrap().interval, Some(2.5));
         assert_eq!(foreground("m up --allow-sources file,external").unwrap().allow_sources.unwrap().len(), 2);
-        for line in
-            ["m daemon --interval 0", "m api --port 70000", "m up --host nowhere", "m up --allow-sources x"]
-        {
+        for line in [
+            "m daemon --interval 0",
+            "m daemon --insecure",
+            "m api --port 70000",
+            "m up --host nowhere",
+            "m up --allow-sources x",
+        ] {
             assert_eq!(foreground(line), None, "{line}");
         }
     }

@@ -29,7 +29,10 @@ pub(super) async fn run(app: &App, args: &RegisterArgs) -> Result<()> {
     if args.auto_start {
         let _spinner = spin(&app.out, format!("starting {}", view.name));
         let path = service_path(&view.name, "/start");
-        view = client.send(Method::POST, &path, None).await.context("it is registered and did not start")?;
+        let name = &view.name;
+        view = client.send(Method::POST, &path, None).await.with_context(|| {
+            format!("{name} is registered, but did not start (see: myagent-manager status {name})")
+        })?;
     }
     if app.out.is_json() {
         return output::json(&view);

@@ -22,7 +22,10 @@ pub(super) async fn run(app: &App, args: &UpdateArgs) -> Result<()> {
     changes.options.secrets.extend(args.unset_secret.iter().map(|name| (name.clone(), None)));
     let part_of_source = args.source.python.is_some() || args.source.path.is_some();
     if changes == Changes::default() && !part_of_source {
-        return Err(Failure::Usage("nothing to change is given; see update --help".to_owned()).into());
+        return Err(Failure::Usage(
+            "nothing to change is given; see: myagent-manager update --help".to_owned(),
+        )
+        .into());
     }
     let mut client = app.change().await?;
     let path = service_path(&args.name, "");

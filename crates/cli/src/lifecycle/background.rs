@@ -6,6 +6,7 @@ use crate::datadir::DataDir;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -54,6 +55,7 @@ fn start(data: &DataDir, log: &Path) -> Result<Child> {
     // A pipe of our caller in the manager's hands would keep the caller waiting for its end.
     close_fds::set_fds_cloexec(3, &[]);
     Command::new("/proc/self/exe")
+        .arg0("myagent-manager")
         .args(data.as_args())
         .arg("daemon")
         .env(BACKGROUND, "1")

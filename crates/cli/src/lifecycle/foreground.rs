@@ -111,6 +111,10 @@ async fn serve(held: Held, settings: myagent_core::settings::Settings, wanted: &
 
 /// A guest: the manager that runs opens the listeners, and closes them when our connections end.
 fn attach(data: &DataDir, wanted: &Foreground) -> Result<()> {
+    if wanted.allow_sources.is_some() {
+        let message = "--allow-sources is for a manager that starts, and one runs already; write allow_sources into config.toml and restart it";
+        return Err(Failure::Usage(message.to_owned()).into());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;

@@ -1,11 +1,12 @@
 //! Stories: the real binary, real agents, real sockets. One file per story; `docs/testing.md` tells how they are written.
-#![expect(clippy::unwrap_used, unfulfilled_lint_expectations, reason = "a story that fails shall say where")]
+#![expect(clippy::unwrap_used, reason = "a story that fails shall say where")]
 
 mod acceptance;
 mod bad_input;
 mod busy;
 mod conversations;
 mod crash_loop;
+mod fleet;
 mod hand_over;
 mod life_cycle;
 mod limits;

@@ -5,6 +5,7 @@ import json
 import queue
 import re
 import threading
+import traceback
 from collections import deque
 
 MAX_THREADS = 64
@@ -25,6 +26,14 @@ def say(error):
     """An exception in one line."""
     text = str(error)
     return "%s: %s" % (type(error).__name__, text) if text else type(error).__name__
+
+
+def show(error):
+    """The traceback of an exception, from where the agent's own code begins."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(("myagent_", "<frozen ")):
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace or error.__traceback__)
 
 
 class Channel:

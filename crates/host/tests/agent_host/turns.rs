@@ -186,7 +186,7 @@ def create_agent(params):
             numbers.extend(after.iter().map(|event| event["seq"].as_u64().unwrap()));
             assert!(numbers.iter().zip(3..).all(|(seq, expected)| *seq == expected), "{numbers:?}");
             client.send(json!({"event":"user.cancel","session_id":session})).await;
-            assert_eq!(client.expect("system.notice").await["metadata"]["code"], "nothing_to_cancel");
+            assert_eq!(client.expect("agent.interrupted").await["metadata"]["reason"], "nothing_running");
         }
     });
 }

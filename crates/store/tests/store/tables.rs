@@ -99,7 +99,6 @@ fn instances_are_replaced_as_a_whole_and_outlive_their_service() {
         port: 8081,
         started_at: at(3),
         ready_at: Some(at(4)),
-        ready_at: Some(at(4)),
         restart_count: 2,
         last_exit: Some(Exit { cause: ExitCause::Signal { signal: 9 }, at: at(2) }),
         last_lines: vec!["Traceback".into(), "boom".into()],

@@ -45,7 +45,9 @@ impl Task {
         self.wants_ready_probe = true;
         let status = self.runner.as_ref().and_then(|runner| runner.status.as_ref());
         if status.is_some_and(|status| matches!(status.phase, Phase::Up)) {
-            if matches!(self.wanted.service.config.ready, Ready::Log(_)) && status.is_some_and(|s| s.ready_line_seen) {
+            if matches!(self.wanted.service.config.ready, Ready::Log(_))
+                && status.is_some_and(|s| s.ready_line_seen)
+            {
                 Box::pin(self.step(Event::Ready)).await;
             }
             self.probe_ready();
@@ -155,7 +157,10 @@ impl Task {
             runner.link = None;
             if tokio::time::timeout(Duration::from_secs(1), runner.process.exited()).await.is_err() {
                 // It lives without a control connection: of no use to us, and not to be left alone either.
-                tracing::warn!(instance = self.name(), "its runner closed the control connection; killing it");
+                tracing::warn!(
+                    instance = self.name(),
+                    "its runner closed the control connection; killing it"
+                );
                 self.kill_runner();
                 return;
             }
@@ -192,8 +197,12 @@ impl Task {
                     Err(_) if Instant::now() < deadline => sleep(Duration::from_millis(10)).await,
                     Err(error) => {
                         let holder = ports::port_holder(port);
-                        let holder = holder.map_or_else(String::new, |(pid, command)| format!(" by process {pid} ({command})"));
-                        return Done::PortChecked(Some(format!("port {port} is still in use{holder}: {error}")));
+                        let holder = holder.map_or_else(String::new, |(pid, command)| {
+                            format!(" by process {pid} ({command})")
+                        });
+                        return Done::PortChecked(Some(format!(
+                            "port {port} is still in use{holder}: {error}"
+                        )));
                     }
                 }
             }

@@ -22,7 +22,9 @@ impl Task {
         Observed {
             state,
             activity,
-            eligible: self.machine.state.eligible() && !outdated && status.is_none_or(|status| !status.draining),
+            eligible: self.machine.state.eligible()
+                && !outdated
+                && status.is_none_or(|status| !status.draining),
             may_become_eligible: self.machine.state.may_become_eligible(),
             runner: runner.map(|runner| runner.record.clone()),
             port: runner.and_then(|runner| runner.record.port).or(self.last_port),

@@ -85,7 +85,8 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(deps: Deps, wanted: Wanted, past: Past, commands: mpsc::Receiver<Command>) -> Self {
-        let mut machine = lifecycle::Instance { restarts: past.restarts, error: past.error, ..Default::default() };
+        let mut machine =
+            lifecycle::Instance { restarts: past.restarts, error: past.error, ..Default::default() };
         let mut work = JoinSet::new();
         let last_port = past.runner.as_ref().and_then(|runner| runner.port);
         let tree = past.runner.as_ref().map(|runner| runner.tree.clone());
@@ -93,7 +94,9 @@ impl Task {
             machine.state = lifecycle::State::Launching;
             machine.history.count = past.restarts;
             let ports = deps.ports.clone();
-            work.spawn(async move { Done::Attached(crate::attach::attach(ports, record).await.map(Box::new)) });
+            work.spawn(
+                async move { Done::Attached(crate::attach::attach(ports, record).await.map(Box::new)) },
+            );
         }
         Self {
             key: InstanceKey { service_id: wanted.service.service_id, index: wanted.index },
@@ -163,6 +166,8 @@ impl Task {
             input = from_runner => input,
             Some(done) = self.work.join_next() => match done {
                 Ok(done) => Input::Done(done),
+                // A probe that was stopped.
+                Err(error) if error.is_cancelled() => Input::Done(Done::Buried),
                 Err(error) => {
                     tracing::error!(%error, "background work of an instance was cut short");
                     Input::Timer
@@ -271,7 +276,10 @@ impl Task {
             }
             Phase::Starting | Phase::Stopping => {}
         }
-        if self.wants_ready_probe && status.ready_line_seen && matches!(self.wanted.service.config.ready, Ready::Log(_)) {
+        if self.wants_ready_probe
+            && status.ready_line_seen
+            && matches!(self.wanted.service.config.ready, Ready::Log(_))
+        {
             self.became_ready().await;
         }
     }
@@ -326,7 +334,9 @@ impl Task {
                 self.step(Event::Gone { survivors: vec![] }).await;
             }
             Done::StopOverdue(number) => {
-                if number == self.stops && self.runner.as_ref().is_some_and(|runner| runner.stop_request.is_some()) {
+                if number == self.stops
+                    && self.runner.as_ref().is_some_and(|runner| runner.stop_request.is_some())
+                {
                     tracing::warn!(instance = self.name(), "its runner did not stop in time; killing it");
                     self.kill_runner();
                 }
@@ -353,7 +363,8 @@ impl Task {
             self.tracker = Tracker::ready();
         }
         if attached && !outdated {
-            self.tell(What::Record { kind: "instance.attached".into(), why: "found running, kept".into() }).await;
+            self.tell(What::Record { kind: "instance.attached".into(), why: "found running, kept".into() })
+                .await;
         }
         self.step(Event::Launched { ready }).await;
         self.request(Request::Status).await;
@@ -401,7 +412,8 @@ impl Task {
     fn over_soft_limit(&self) -> bool {
         let config = &self.wanted.service.config;
         let usage = &self.report.usage;
-        let memory = config.memory_limit_mb.is_some_and(|limit| usage.memory_bytes > limit * 1024 * 1024 / 5 * 4);
+        let memory =
+            config.memory_limit_mb.is_some_and(|limit| usage.memory_bytes > limit * 1024 * 1024 / 5 * 4);
         let cpu = config.cpu_limit_percent.is_some_and(|limit| usage.cpu_percent > f64::from(limit) * 0.8);
         memory || cpu
     }

@@ -2,6 +2,7 @@
 
 use super::options::Options;
 use rustix::process::getpid;
+use serde_json::json;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
@@ -37,8 +38,9 @@ pub(super) fn start(options: &Options) -> io::Result<()> {
         spawn_tree(folder)?;
     }
     if let Some((rate, time)) = options.flood {
+        let report = options.flood_report.clone();
         // The end of the output is the end of the flood.
-        thread::spawn(move || drop(flood(rate, time)));
+        thread::spawn(move || drop(flood(rate, time, report.as_deref())));
     }
     if let Some(rate) = options.leak_mb_per_s {
         thread::spawn(move || leak(rate));
@@ -62,11 +64,9 @@ fn spawn_tree(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the PID (whole, or not at all) and waits to be ended.
+/// Writes the PID and waits to be ended.
 pub(super) fn be_descendant(file: &Path) -> io::Result<()> {
-    let unfinished = file.with_extension("unfinished");
-    std::fs::write(&unfinished, getpid().as_raw_nonzero().to_string())?;
-    std::fs::rename(&unfinished, file)?;
+    write_whole(file, &getpid().as_raw_nonzero().to_string())?;
     let end = Instant::now() + DESCENDANT_LIFE;
     while Instant::now() < end {
         thread::park_timeout(Duration::from_secs(1));
@@ -74,19 +74,37 @@ pub(super) fn be_descendant(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn flood(mb_per_s: f64, time: Duration) -> io::Result<()> {
-    let block = format!("{}\n", "flood ".repeat(16)).repeat(100);
+/// Whoever sees the file sees all of it.
+fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    let unfinished = file.with_extension("unfinished");
+    std::fs::write(&unfinished, text)?;
+    std::fs::rename(&unfinished, file)
+}
+
+/// Lines of a block, each of 97 bytes.
+const FLOOD_LINES: usize = 100;
+
+fn flood(mb_per_s: f64, time: Duration, report: Option<&Path>) -> io::Result<()> {
+    let block = format!("{}\n", "flood ".repeat(16)).repeat(FLOOD_LINES);
     let start = Instant::now();
-    let mut written = 0.0;
+    let (mut blocks, mut longest) = (0, Duration::ZERO);
     while start.elapsed() < time {
+        let before = Instant::now();
         io::stdout().lock().write_all(block.as_bytes())?;
-        written += block.len() as f64 / 1e6;
+        longest = longest.max(before.elapsed());
+        blocks += 1;
+        let written = (blocks * block.len()) as f64 / 1e6;
         let ahead = if mb_per_s > 0.0 { written / mb_per_s - start.elapsed().as_secs_f64() } else { 0.0 };
         if ahead > 0.0 {
             thread::park_timeout(Duration::from_secs_f64(ahead));
         }
     }
-    writeln!(io::stdout().lock(), "flood over: {written:.1} MB")
+    if let Some(file) = report {
+        let lines = blocks * FLOOD_LINES;
+        let said = json!({"lines": lines, "longest_write_ms": longest.as_secs_f64() * 1e3});
+        write_whole(file, &said.to_string())?;
+    }
+    writeln!(io::stdout().lock(), "flood over: {:.1} MB", (blocks * block.len()) as f64 / 1e6)
 }
 
 fn leak(mb_per_s: u64) {

@@ -30,6 +30,9 @@ pub struct Options {
     pub spawn_tree: Option<PathBuf>,
     /// Write lines to stdout: MB/s (0: as fast as it goes) and for how long.
     pub flood: Option<(f64, Duration)>,
+    /// When the flood is over, write into this file how many lines it was and how long the longest write took: JSON
+    /// `{"lines","longest_write_ms"}`.
+    pub flood_report: Option<PathBuf>,
     /// Take this much more memory each second, MiB.
     pub leak_mb_per_s: Option<u64>,
     /// Use one core fully.
@@ -73,6 +76,7 @@ impl Options {
                 "--flood" => {
                     options.flood = Some((number(&name, &value()?)?, seconds(&name, &value()?)?));
                 }
+                "--flood-report" => options.flood_report = Some(value()?.into()),
                 "--leak-mb-per-s" => options.leak_mb_per_s = Some(number(&name, &value()?)?),
                 "--burn-cpu" => options.burn_cpu = true,
                 "--print-env" => options.print_env = true,

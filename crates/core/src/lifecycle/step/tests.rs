@@ -294,7 +294,10 @@ fn a_crash_loop_backs_off_gives_up_and_is_tried_again_later() {
         let due = instance.state.next_try().expect("a next try");
         pauses.push(due.saturating_sub(now).as_secs());
         // Too early: nothing happens but that it is asked for again.
-        assert_eq!(instance.step(Event::Timer, &policy(), due.saturating_sub(half), 0.5), [Effect::WakeAt(due)]);
+        assert_eq!(
+            instance.step(Event::Timer, &policy(), due.saturating_sub(half), 0.5),
+            [Effect::WakeAt(due)]
+        );
         now = due;
         assert_eq!(instance.step(Event::Timer, &policy(), now, 0.5), [Effect::Launch]);
     }

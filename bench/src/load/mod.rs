@@ -1,0 +1,73 @@
+//! The load generator: raw sockets, one thread, closed loops. It must never be what is measured, so it does as little as
+//! can be done for each operation, and says how much of its core it used.
+
+mod connect;
+mod exchange;
+mod frames;
+mod http;
+mod poll;
+
+pub(crate) use connect::{Connects, open};
+pub(crate) use exchange::{Exchange, Talk};
+pub(crate) use http::{Asker, requests};
+
+use anyhow::Result;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What came of one round of load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    /// Operations per second.
+    pub(crate) rate: f64,
+    /// Half of them were done within, µs.
+    pub(crate) p50: f64,
+    /// 99 of 100 were done within, µs.
+    pub(crate) p99: f64,
+    /// Share of a core that the generator used.
+    pub(crate) generator: f64,
+    /// Operations in all.
+    pub(crate) count: usize,
+}
+
+/// Counts operations until the round is over.
+struct Meter {
+    started: Instant,
+    end: Instant,
+    cpu: Duration,
+    /// Of each operation, µs.
+    took: Vec<u32>,
+}
+
+impl Meter {
+    fn start(duration: Duration) -> Result<Self> {
+        let started = Instant::now();
+        let took = Vec::with_capacity(1 << 20);
+        Ok(Self { started, end: started + duration, cpu: crate::procs::cpu(std::process::id())?, took })
+    }
+
+    /// One operation is done; false: the time is over.
+    fn done(&mut self, since: Instant, now: Instant) -> bool {
+        self.took.push((now - since).as_micros() as u32);
+        now < self.end
+    }
+
+    fn finish(mut self) -> Result<Measured> {
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let cpu = crate::procs::cpu(std::process::id())?.saturating_sub(self.cpu);
+        self.took.sort_unstable();
+        let at = |share: f64| {
+            let index = (self.took.len() as f64 * share) as usize;
+            self.took
+                .get(index.min(self.took.len().saturating_sub(1)))
+                .map_or(f64::NAN, |took| f64::from(*took))
+        };
+        Ok(Measured {
+            rate: self.took.len() as f64 / elapsed,
+            p50: at(0.5),
+            p99: at(0.99),
+            generator: cpu.as_secs_f64() / elapsed,
+            count: self.took.len(),
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! Measures what the product promises: each case starts the real program (release), puts load on it from here, and prints
+//! medians over interleaved rounds beside their budgets.
+//!
+//! `bench/run.sh` builds everything and runs all cases; `myagent-bench CASE…` runs some. The load generator is in `load`, a
+//! case per file in `cases`. With `agent` as its first argument the program is the agent that cases need.
+
+mod cases;
+mod fleet;
+mod load;
+mod machine;
+mod procs;
+mod report;
+
+use anyhow::{Context, Result, bail, ensure};
+use cases::Bench;
+use report::Report;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: myagent-bench [--rounds N] [--peers DIR] [CASE…]";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == "agent").is_some() {
+        return myagent_testkit::fake_agent::main(arguments);
+    }
+    let mut report = Report::new(std::io::stdout());
+    match run(arguments, &mut report) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report.note(&format!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut arguments: impl Iterator<Item = String>, report: &mut Report) -> Result<()> {
+    let (mut rounds, mut peers, mut wanted) = (5, None, Vec::new());
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--rounds" => rounds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
+            "--peers" => peers = Some(PathBuf::from(arguments.next().context(USAGE)?)),
+            name if cases::find(name).is_some() => wanted.push(argument),
+            _ => bail!("{USAGE}; cases: {}", cases::names().join(", ")),
+        }
+    }
+    ensure!(rounds > 0, "--rounds must be at least 1");
+    let bench = Bench::new(rounds, peers)?;
+    report.note(&machine::describe(&bench)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for name in cases::names() {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            let case = cases::find(name).context("a case is listed and not there")?;
+            report.heading(name);
+            // One that fails must not keep the others from being measured.
+            if let Err(error) = runtime.block_on(case(&bench, report)) {
+                report.note(&format!("  {name} failed: {error:#}"));
+                report.fail();
+            }
+        }
+    }
+    report.finish()
+}
