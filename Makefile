@@ -6,18 +6,20 @@ SHELL := bash
 .PHONY: help setup run demo test check gates fmt gen bench soak coverage audit
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s "$$(printf '\t')"
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 setup: ## install what is missing to build and test
 	scripts/setup.sh
 
-run: ## build, register the example agents, and serve them on ports 8080 and 9090 until Ctrl-C
+run: ## install what is missing, build, and serve the example agents on ports 8080 and 9090 until Ctrl-C; ARGS go to `up`
+	@scripts/setup.sh run
 	cargo build --release --locked --package myagent-cli
-	scripts/run.sh
+	@scripts/run.sh $(ARGS)
 
-demo: ## two minutes of the system: a fleet, a chat, a killed agent, a killed manager
+demo: ## a minute of the system, with things going wrong on purpose; what it claims is checked
+	@scripts/setup.sh run
 	cargo build --release --locked --package myagent-cli
-	scripts/demo.sh
+	@scripts/demo.sh
 
 test: gates ## everything that CI runs: gates, then all tests once, with coverage
 	scripts/coverage.sh
@@ -35,7 +37,7 @@ gates:
 fmt: ## format
 	cargo fmt --all
 
-gen: ## write the generated pages in docs/reference
+gen: ## write the generated pages of docs/reference; a test fails if they are not what the program says
 	scripts/gen.sh
 
 bench: ## measure, side by side with others; minutes

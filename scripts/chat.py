@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """A client of an agent in one file, with nothing but the standard library.
 
-usage: chat.py ws://HOST:PORT/PATH MESSAGE... [--pause SECONDS MESSAGE...]
-
-Opens a session, sends the messages one after the other, and prints what comes until each has its answer.
+Opens a session, sends the messages one after the other, and prints the answers as they come. Exit code 0: every message
+was answered; 1: one was not.
 """
 
+import argparse
 import base64
 import json
 import os
@@ -32,7 +32,7 @@ class Socket:
         self.stream = self.socket.makefile("rb")
         status = self.stream.readline().decode().strip()
         if " 101 " not in status + " ":
-            sys.exit(f"chat: refused: {status}")
+            raise ConnectionError(f"refused: {status}")
         while self.stream.readline().strip():
             pass
 
@@ -54,14 +54,14 @@ class Socket:
         while True:
             head = self.stream.read(2)
             if len(head) < 2:
-                sys.exit("chat: the connection ended")
+                raise ConnectionError("the connection ended")
             opcode, size = head[0] & 0x0F, head[1] & 0x7F
             if size > 125:
                 size = int.from_bytes(self.stream.read(2 if size == 126 else 8), "big")
             payload = self.stream.read(size)
             if opcode == 8:
                 code = int.from_bytes(payload[:2], "big")
-                sys.exit(f"chat: closed with {code} {payload[2:].decode(errors='replace')}")
+                raise ConnectionError(f"closed with {code} {payload[2:].decode(errors='replace')}")
             elif opcode == 9:
                 self.send(payload, 10)
             elif opcode in (0, 1, 2):
@@ -70,37 +70,86 @@ class Socket:
                     return message.decode()
 
 
-def main():
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    ws = Socket(sys.argv[1])
+class Conversation:
+    """A session with an agent: over one connection, or over several if it breaks."""
 
-    def say(event):
-        ws.send(json.dumps(event).encode())
+    def __init__(self, url):
+        self.url = url
+        self.session = None
+        self.last_seq = 0
+        self.well = True
+        self.connect()
+        self.say({"event": "user.create_session"})
+        event = self.until("agent.session_created", "system.error", "agent.error")
+        self.session = event.get("session_id")
+        if not self.session:
+            sys.exit(f"chat: no session: {error(event)}")
 
-    def until(*names):
-        while True:
-            event = json.loads(ws.receive())
+    def connect(self):
+        self.ws = Socket(self.url)
+
+    def say(self, event):
+        if self.session:
+            event["session_id"] = self.session
+        self.ws.send(json.dumps(event).encode())
+
+    def until(self, *names, seconds=None):
+        """Prints what is said until one of these events; that event, or nothing if it takes longer than `seconds`."""
+        deadline = time.monotonic() + seconds if seconds else None
+        while deadline is None or time.monotonic() < deadline:
+            event = json.loads(self.ws.receive())
+            self.last_seq = event.get("seq", self.last_seq)
             if event["event"] == "agent.partial_answer":
                 print(event["content"], end="", flush=True)
             elif event["event"] in names:
                 return event
+        return None
 
-    say({"event": "user.create_session"})
-    session = until("agent.session_created", "system.error", "agent.error").get("session_id")
-    if not session:
-        sys.exit("chat: no session was created")
-    arguments = sys.argv[2:]
-    while arguments:
-        text = arguments.pop(0)
-        if text == "--pause":
-            time.sleep(float(arguments.pop(0)))
-            continue
+    def ask(self, text, leave_after=None, leave_for=0.0):
+        """Sends a message and prints its answer as it comes."""
         print(f"> {text}")
-        say({"event": "user.message", "session_id": session, "content": text})
-        event = until("agent.final_answer", "agent.error", "system.error")
-        print(f"\n< {event['content']}", flush=True)
+        self.say({"event": "user.message", "content": text})
+        ends = ("agent.final_answer", "agent.error", "system.error")
+        event = self.until(*ends, seconds=leave_after)
+        if event is None:
+            self.ws.socket.close()
+            print(f" [gone for {leave_for:g} s] ", end="", flush=True)
+            time.sleep(leave_for)
+            self.connect()
+            self.say({"event": "user.reconnect", "last_seq": self.last_seq})
+            event = self.until(*ends, "error.recovery_failed")
+        print()
+        if event["event"] != "agent.final_answer":
+            self.well = False
+            print(f"! {error(event)}", flush=True)
+
+
+def error(event):
+    code = (event.get("metadata") or {}).get("code")
+    return f"{code}: {event['content']}" if code else event["content"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=__doc__.split("\n\n")[1])
+    parser.add_argument("url", help="ws://HOST:PORT/PATH")
+    parser.add_argument("message", nargs="+")
+    leave_help = "cut the connection one second into each answer, and come back after this"
+    parser.add_argument("--leave", type=float, metavar="SECONDS", help=leave_help)
+    arguments = parser.parse_args()
+    conversation = Conversation(arguments.url)
+    for message in arguments.message:
+        if arguments.leave is None:
+            conversation.ask(message)
+        else:
+            conversation.ask(message, 1.0, arguments.leave)
+    conversation.ws.send(struct.pack(">H", 1000), 8)
+    return 0 if conversation.well else 1
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except ConnectionError as failed:
+        sys.exit(f"chat: {failed}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# Installs what building and testing needs and this machine lacks. Looks first: on a complete machine it does nothing.
+# Installs what this machine lacks. Looks first: on a complete machine it does nothing.
+#   scripts/setup.sh       what building, testing and measuring need
+#   scripts/setup.sh run   what building and the example agents need
 set -euo pipefail
 
 packages=()
 need() { command -v "$1" >/dev/null || packages+=("${@:2}"); }
+command -v cargo >/dev/null || { echo "setup: Rust is missing; install it from https://rustup.rs" >&2; exit 1; }
 need cc gcc libc6-dev # SQLite is compiled from source
-need git git
-need python3 python3 # agent files
-need node nodejs     # the example of a command agent
-llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
-need "llvm-cov-$llvm" "llvm-$llvm" # coverage; the version must be that of rustc
+need python3 python3  # agent files
+need node nodejs      # the example of a command agent
+if [ "${1:-}" != run ]; then
+  need git git
+  llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+  need "llvm-cov-$llvm" "llvm-$llvm" # coverage; the version must be that of rustc
+fi
 
 if [ "${#packages[@]}" -gt 0 ]; then
   sudo=
@@ -19,8 +24,8 @@ if [ "${#packages[@]}" -gt 0 ]; then
   $sudo apt-get update -qq
   $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
-if ! command -v cargo-nextest >/dev/null; then
+if [ "${1:-}" != run ] && ! command -v cargo-nextest >/dev/null; then
   echo "setup: installing cargo-nextest"
   cargo install cargo-nextest --locked
 fi
-echo "setup: complete"
+[ "${1:-}" = run ] || echo "setup: complete"

@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["core", "store", "handover", "relay", "host", "runner", "supervisor", "proxy", "control", "api"],
     ),
     ("testkit", &["core"]),
+    (BENCH, &["core", "relay", "testkit"]),
 ];
 
 /// What a crate must never use, also not in its tests, and why.
@@ -59,10 +60,12 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["store"], "all SQL is in the store"),
     ("axum", &["api"], "HTTP of the management API is in api"),
     ("clap", &["cli"], "arguments are read once, in the composition root"),
-    ("anyhow", &["cli", "testkit"], "libraries have errors that name operation and subject"),
+    ("anyhow", &["cli", "testkit", BENCH], "libraries have errors that name operation and subject"),
 ];
 
 const TESTKIT: &str = "testkit";
+/// Measures the finished program: beside `crates/`, with testkit in its program, and nothing depends on it.
+const BENCH: &str = "bench";
 
 /// Checks every crate's `Cargo.toml`.
 pub(crate) fn run(root: &Path) -> Result<Verdict> {
@@ -72,17 +75,23 @@ pub(crate) fn run(root: &Path) -> Result<Verdict> {
         folders.push(entry?.file_name().to_string_lossy().into_owned());
     }
     folders.sort();
+    folders.push(BENCH.to_owned());
     for folder in &folders {
-        let path = root.join("crates").join(folder).join("Cargo.toml");
+        let path = root.join(home(folder)).join("Cargo.toml");
         let text = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
         faults.append(&mut check(folder, &text));
     }
     Ok(verdict(faults, format!("{} crates keep to their arrows", folders.len())))
 }
 
+/// Where a crate is.
+fn home(folder: &str) -> String {
+    if folder == BENCH { folder.to_owned() } else { format!("crates/{folder}") }
+}
+
 /// What is wrong with one crate.
 fn check(folder: &str, text: &str) -> Vec<String> {
-    let place = format!("crates/{folder}/Cargo.toml");
+    let place = format!("{}/Cargo.toml", home(folder));
     let manifest: Table = match text.parse() {
         Ok(manifest) => manifest,
         Err(error) => return vec![format!("{place}: {error}")],
@@ -107,7 +116,7 @@ fn check(folder: &str, text: &str) -> Vec<String> {
             ));
         }
         match dependency.strip_prefix("myagent-") {
-            Some(TESTKIT) if kind == Kind::Dev && folder != "core" => {}
+            Some(TESTKIT) if folder == BENCH || kind == Kind::Dev && folder != "core" => {}
             Some(TESTKIT) => faults.push(format!(
                 "{place}: testkit is for tests: {folder} may use it as a dev-dependency only, core not at all"
             )),
@@ -178,6 +187,10 @@ mod tests {
             manifest("testkit", "[dependencies]\nmyagent-core.workspace = true\nanyhow.workspace = true"),
             [""; 0]
         );
+        assert_eq!(
+            manifest("bench", "[dependencies]\nmyagent-testkit.workspace = true\nanyhow.workspace = true"),
+            [""; 0]
+        );
     }
 
     #[test]
@@ -200,8 +213,18 @@ mod tests {
         check("core", "[dependencies]\ntokio.workspace = true", "core must not use tokio: core does no I/O");
         check("core", "[dev-dependencies]\nrustix.workspace = true", "must not use rustix");
         check("store", "[dependencies]\ntokio.workspace = true", "store must not use tokio");
-        check("relay", "[dependencies]\nanyhow.workspace = true", "anyhow belongs in cli and testkit only");
+        check(
+            "relay",
+            "[dependencies]\nanyhow.workspace = true",
+            "anyhow belongs in cli and testkit and bench only",
+        );
         check("relay", "[dependencies]\nbytes = \"1\"", "versions are in the root");
+        check("cli", "[dev-dependencies]\nmyagent-bench.workspace = true", "cli → bench is not allowed");
+        check(
+            "bench",
+            "[dependencies]\nmyagent-store.workspace = true",
+            "bench/Cargo.toml: the arrow bench → store",
+        );
         check("extra", "", "docs/decisions/");
     }
 

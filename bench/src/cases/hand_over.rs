@@ -68,7 +68,8 @@ fn interleave(
         for address in order {
             let before = procs::cpu_of_all(pids)?;
             let measured = round(address)?;
-            let cpu = (procs::cpu_of_all(pids)? - before).as_secs_f64() * 1e6 / measured.count as f64;
+            let cpu =
+                procs::cpu_of_all(pids)?.saturating_sub(before).as_secs_f64() * 1e6 / measured.count as f64;
             if number > 0 {
                 let (results, cpus) = if address == direct {
                     (&mut both.direct, &mut both.direct_cpu)

@@ -35,7 +35,9 @@ async fn measure(bench: &Bench, report: &mut Report, fleet: &Fleet, what: &str) 
     for _ in 0..bench.rounds {
         let (before, started) = (procs::cpu(pid)?, Instant::now());
         sleep(WINDOW).await;
-        busy.push((procs::cpu(pid)? - before).as_secs_f64() / started.elapsed().as_secs_f64() * 100.0);
+        busy.push(
+            procs::cpu(pid)?.saturating_sub(before).as_secs_f64() / started.elapsed().as_secs_f64() * 100.0,
+        );
         memory.push(procs::rss_mib(pid)?);
         private.push(procs::private_mib(pid)?);
     }

@@ -51,7 +51,7 @@ const CASES: &[(&str, Case)] = &[
     ("reattach", |bench, report| Box::pin(reattach::run(bench, report))),
     ("hand-over", |bench, report| Box::pin(hand_over::run(bench, report))),
     ("api", |bench, report| Box::pin(api::run(bench, report))),
-    ("routing", |bench, report| Box::pin(routing::run(bench, report))),
+    ("routing", |bench, report| Box::pin(std::future::ready(routing::run(bench, report)))),
 ];
 
 /// All names.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 const DECISIONS: u64 = 20_000;
 
-pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+pub(super) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let one = RoutingSnapshot::new(vec![service(0, 1000)]);
     let many = RoutingSnapshot::new((0..500).map(|number| service(number, 2)).collect());
     for (what, snapshot, name) in [

@@ -19,8 +19,6 @@ pub(crate) struct Opened {
     pub(crate) stream: TcpStream,
     /// The answer's head.
     pub(crate) head: String,
-    /// What came behind it.
-    pub(crate) rest: Vec<u8>,
 }
 
 impl Opened {
@@ -45,7 +43,7 @@ pub(crate) fn open(address: SocketAddr, target: &str) -> Result<Opened> {
         ensure!(bytes.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&bytes));
         if frames::first(&bytes[end..]).is_some() {
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            return Ok(Opened { stream, head, rest: bytes.split_off(end) });
+            return Ok(Opened { stream, head });
         }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) enum Command {
         /// The service, by name or id.
         name: String,
         /// Instances.
-        #[arg(value_name = "N")]
+        #[arg(value_name = "N", allow_negative_numbers = true)]
         replicas: u32,
     },
     /// Start services and wait until they are ready.

@@ -63,6 +63,41 @@ pub(crate) fn report(result: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(code(&error))
 }
 
+/// Tells what is wrong with the command line: one line, like every other error. Help that was asked for, or is shown because
+/// there is nothing on the line at all, is printed as it is.
+pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        // Whoever has closed the pipe has read enough.
+        let _ = error.print();
+        return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+    }
+    output::error(&usage_line(&error.render().to_string()));
+    ExitCode::from(2)
+}
+
+/// The parser's message without its usage, in one line, with the command whose help has more.
+fn usage_line(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let is_more = |line: &&str| !line.starts_with("Usage: ") && !line.starts_with("For more information");
+    let mut said = String::new();
+    for line in text.lines().take_while(is_more).map(str::trim).filter(|line| !line.is_empty()) {
+        if !said.is_empty() {
+            said.push_str(if line.starts_with("tip: ") { "; " } else { " " });
+        }
+        said.push_str(line);
+    }
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("myagent-manager");
+    let is_name = |word: &&str| !word.starts_with(['[', '<', '-']);
+    let command: Vec<&str> = usage.split(' ').take_while(is_name).collect();
+    format!("{said}; see: {} --help", command.join(" "))
+}
+
 fn code(error: &anyhow::Error) -> u8 {
     error.downcast_ref::<Failure>().map_or(1, Failure::code)
 }
@@ -100,6 +135,34 @@ mod tests {
         check(anyhow::anyhow!("inner").context("outer"), 1, "outer: inner");
         assert_eq!(code(&Failure::NoManager("/x".to_owned()).into()), 3);
         assert_eq!(code(&anyhow::Error::from(Failure::NoManager("/x".to_owned())).context("more")), 3);
+    }
+
+    #[test]
+    fn what_the_parser_says_is_one_line() {
+        use crate::cli::Cli;
+        use clap::Parser;
+        let check = |line: &str, expected: &str| {
+            let words = std::iter::once("myagent-manager").chain(line.split(' '));
+            let error = Cli::try_parse_from(words).unwrap_err();
+            assert_eq!(usage_line(&error.render().to_string()), expected, "{line}");
+        };
+        check(
+            "register x a.py --port 70000",
+            "invalid value '70000' for '--port <PORT>': 70000 is not in 0..=65535; see: myagent-manager --help",
+        );
+        check(
+            "strat",
+            "unrecognized subcommand 'strat'; tip: some similar subcommands exist: 'status', 'restart', 'stats', 'start'; \
+             see: myagent-manager --help",
+        );
+        check(
+            "scale a",
+            "the following required arguments were not provided: <N>; see: myagent-manager scale --help",
+        );
+        check(
+            "start a --all",
+            "the argument '[NAME]...' cannot be used with '--all'; see: myagent-manager start --help",
+        );
     }
 
     #[test]

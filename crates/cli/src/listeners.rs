@@ -84,9 +84,13 @@ impl Listeners {
         }
     }
 
-    /// What is open, by kind; of several of a kind the last.
-    pub(crate) fn open_ones(&self) -> BTreeMap<String, SocketAddr> {
-        self.lock().iter().map(|(address, open)| (open.kind.to_string(), *address)).collect()
+    /// What is open, by kind.
+    pub(crate) fn open_ones(&self) -> BTreeMap<String, Vec<SocketAddr>> {
+        let mut open_ones = BTreeMap::<String, Vec<SocketAddr>>::new();
+        for (address, open) in self.lock().iter() {
+            open_ones.entry(open.kind.to_string()).or_default().push(*address);
+        }
+        open_ones
     }
 
     /// Opens one. It closes when the guard in the answer is dropped.

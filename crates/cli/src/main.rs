@@ -37,7 +37,10 @@ fn main() -> ExitCode {
         Some("reference") => hidden::reference(args.next()),
         _ => {
             name_process(c"myagent-manager");
-            exit::report(commands::run(cli::Cli::parse()))
+            match cli::Cli::try_parse() {
+                Ok(cli) => exit::report(commands::run(cli)),
+                Err(error) => exit::report_usage(&error),
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Running {
     listeners: Arc<Listeners>,
     process: Arc<Process>,
     tasks: JoinSet<()>,
+    engine: Option<Engine>,
     closing: CancellationToken,
     ended: watch::Receiver<bool>,
 }
@@ -46,7 +47,7 @@ struct Process {
     ended: watch::Sender<bool>,
 }
 
-/// Starts everything but TCP listeners. Errors name what could not be opened.
+/// Starts everything but TCP listeners and the engine. Errors name what could not be opened.
 pub(crate) fn start(held: Held, settings: Settings, interval: Option<f64>) -> Result<Running> {
     raise_descriptor_limit();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -74,7 +75,6 @@ pub(crate) fn start(held: Held, settings: Settings, interval: Option<f64>) -> Re
     })?;
     let closing = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(engine.run());
     let listeners = Arc::new(Listeners::new(settings, control.routing(), Arc::clone(&clock)));
     let (ended, ended_receiver) = watch::channel(false);
     let info = InfoView {
@@ -102,7 +102,7 @@ pub(crate) fn start(held: Held, settings: Settings, interval: Option<f64>) -> Re
             tracing::error!(%error, "the manager's socket failed");
         }
     });
-    Ok(Running { held, listeners, process, tasks, closing, ended: ended_receiver })
+    Ok(Running { held, listeners, process, tasks, engine: Some(engine), closing, ended: ended_receiver })
 }
 
 impl Running {
@@ -111,9 +111,14 @@ impl Running {
         self.listeners.open(request).await
     }
 
-    /// From now on commands find us.
-    pub(crate) fn announce(&self) -> Result<()> {
-        self.held.announce()
+    /// From now on commands find us, and what shall run is started: not before every listener is open, for a manager that
+    /// cannot serve must leave the fleet alone.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        self.held.announce()?;
+        if let Some(engine) = self.engine.take() {
+            self.tasks.spawn(engine.run());
+        }
+        Ok(())
     }
 
     /// Waits until somebody has shut the manager down through the API.

@@ -11,7 +11,8 @@ pub(crate) fn service(service: &Service, allow_sources: &[String]) -> Result<(),
     let mut errors = service.validate().err().unwrap_or_default();
     let kind = service.source.kind();
     if !allow_sources.iter().any(|allowed| allowed == kind) {
-        let message = format!("{kind} sources are switched off here (allow_sources = {})", allow_sources.join(", "));
+        let message =
+            format!("{kind} sources are switched off here (allow_sources = {})", allow_sources.join(", "));
         errors.push(FieldError::new("source.kind", message));
     }
     if errors.is_empty() {
@@ -100,7 +101,10 @@ mod tests {
         std::fs::write(at("agent.py"), "agent = 1").unwrap();
         let check = |source: Source, expected: &str| {
             let text = self::source(&source).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            assert!(text.contains(expected) && text.is_empty() == expected.is_empty(), "{text:?} / {expected:?}");
+            assert!(
+                text.contains(expected) && text.is_empty() == expected.is_empty(),
+                "{text:?} / {expected:?}"
+            );
         };
         let file = |name: &str| Source::File { path: at(name), python: None };
         check(file("agent.py"), "");

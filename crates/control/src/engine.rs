@@ -263,7 +263,8 @@ impl Engine {
     }
 
     pub(crate) fn forget_instance(&mut self, key: InstanceKey) {
-        let removed = self.fleet.services.get_mut(&key.service_id).and_then(|entry| entry.slots.remove(&key.index));
+        let removed =
+            self.fleet.services.get_mut(&key.service_id).and_then(|entry| entry.slots.remove(&key.index));
         if let Some(slot) = removed {
             slot.handle.send(InstanceCommand::LetGo);
             if slot.stored.is_some() {
@@ -290,7 +291,9 @@ impl Engine {
                     });
                 }
             }
-            What::Record { kind, why } => self.record("manager", &kind, Some(key.service_id), Some(key.index), why),
+            What::Record { kind, why } => {
+                self.record("manager", &kind, Some(key.service_id), Some(key.index), why)
+            }
             What::Checked(check) => self.checks.push(HealthCheck {
                 at: check.at,
                 service_id: key.service_id,
@@ -337,7 +340,14 @@ impl Engine {
     }
 
     /// Notes an event, in the store and for those who follow.
-    pub(crate) fn record(&mut self, who: &str, kind: &str, id: Option<ServiceId>, index: Option<u32>, why: String) {
+    pub(crate) fn record(
+        &mut self,
+        who: &str,
+        kind: &str,
+        id: Option<ServiceId>,
+        index: Option<u32>,
+        why: String,
+    ) {
         let service = id.and_then(|id| self.fleet.services.get(&id)).map(|entry| entry.service.name.clone());
         let instance = service.as_ref().zip(index).map(|(name, index)| format!("{name}-{index}"));
         tracing::info!(who, kind, service, instance, why, "event");
@@ -371,7 +381,9 @@ impl Engine {
                 .services
                 .values()
                 .flat_map(|entry| entry.slots.iter().map(move |(index, slot)| (entry, index, slot)))
-                .filter(|(_, _, slot)| slot.told_to_stop && slot.observed.state != myagent_core::instance::InstanceState::Stopped)
+                .filter(|(_, _, slot)| {
+                    slot.told_to_stop && slot.observed.state != myagent_core::instance::InstanceState::Stopped
+                })
                 .map(|(entry, index, slot)| {
                     let cause = slot.observed.error.as_deref().unwrap_or("no cause is known");
                     format!("{}-{index}: {cause}", entry.service.name)

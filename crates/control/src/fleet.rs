@@ -121,7 +121,11 @@ impl Entry {
     pub(crate) fn configure(&self) {
         for (index, slot) in &self.slots {
             if !slot.handle.send(Command::Configure(self.wanted(*index))) {
-                tracing::error!(service = self.service.name, index, "an instance does not take its new settings");
+                tracing::error!(
+                    service = self.service.name,
+                    index,
+                    "an instance does not take its new settings"
+                );
             }
         }
     }
@@ -155,14 +159,16 @@ impl Fleet {
 
     /// What must be done now.
     pub(crate) fn plan(&self) -> Vec<reconcile::Action> {
-        let observed = self
-            .services
-            .iter()
-            .flat_map(|(service_id, entry)| {
-                let service_id = *service_id;
-                entry.slots.iter().map(move |(index, slot)| (InstanceKey { service_id, index: *index }, slot.activity()))
-            })
-            .collect();
+        let observed =
+            self.services
+                .iter()
+                .flat_map(|(service_id, entry)| {
+                    let service_id = *service_id;
+                    entry.slots.iter().map(move |(index, slot)| {
+                        (InstanceKey { service_id, index: *index }, slot.activity())
+                    })
+                })
+                .collect();
         reconcile::plan(self.services.values().map(|entry| entry.service.as_ref()), &observed)
     }
 

@@ -111,7 +111,8 @@ impl Handle {
     /// Changes a service; what runs goes on as it is until it is restarted.
     pub async fn update(&self, name: &str, changes: Changes, who: &str) -> Result<Arc<ServiceView>, Problem> {
         let name = name.to_owned();
-        self.ask(|answer| Command::Update { name, changes: Box::new(changes), who: who.to_owned(), answer }).await
+        self.ask(|answer| Command::Update { name, changes: Box::new(changes), who: who.to_owned(), answer })
+            .await
     }
 
     /// Stops and forgets a service.
@@ -136,7 +137,12 @@ impl Handle {
     }
 
     /// Restarts a service (a stopped one is started) and waits until it is ready.
-    pub async fn restart(&self, name: &str, mode: RestartMode, who: &str) -> Result<Arc<ServiceView>, Problem> {
+    pub async fn restart(
+        &self,
+        name: &str,
+        mode: RestartMode,
+        who: &str,
+    ) -> Result<Arc<ServiceView>, Problem> {
         let service = self.service(name)?;
         if service.desired == Desired::Stopped {
             return self.start(name, true, who).await;
@@ -147,7 +153,13 @@ impl Handle {
     }
 
     /// Changes the number of instances.
-    pub async fn scale(&self, name: &str, replicas: u32, wait: bool, who: &str) -> Result<Arc<ServiceView>, Problem> {
+    pub async fn scale(
+        &self,
+        name: &str,
+        replicas: u32,
+        wait: bool,
+        who: &str,
+    ) -> Result<Arc<ServiceView>, Problem> {
         let mut changes = Changes::default();
         changes.options.replicas = Some(replicas);
         let view = self.update(name, changes, who).await?;

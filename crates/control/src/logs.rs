@@ -27,19 +27,23 @@ struct Filter {
 
 impl Filter {
     fn of(query: &LogQuery) -> Result<Self, Problem> {
-        let grep = query.grep.as_deref().map(Regex::new).transpose().map_err(|error| {
-            Problem::fields(vec![FieldError::new("grep", format!("is not a regular expression: {error}"))])
-        })?;
+        let grep = query.grep.as_deref().map(myagent_core::probe::compile).transpose();
+        let grep = grep.map_err(|fault| Problem::fields(vec![FieldError::new("grep", fault)]))?;
         Ok(Self { since: query.since, grep, tail: query.tail.unwrap_or(DEFAULT_TAIL).min(MOST) })
     }
 
     fn keep(&self, line: &LogLine) -> bool {
-        self.since.is_none_or(|since| line.ts >= since) && self.grep.as_ref().is_none_or(|grep| grep.is_match(&line.line))
+        self.since.is_none_or(|since| line.ts >= since)
+            && self.grep.as_ref().is_none_or(|grep| grep.is_match(&line.line))
     }
 }
 
 /// The last lines that match, oldest first.
-pub(crate) async fn read(folder: PathBuf, instances: Vec<String>, query: LogQuery) -> Result<Vec<LogLine>, Problem> {
+pub(crate) async fn read(
+    folder: PathBuf,
+    instances: Vec<String>,
+    query: LogQuery,
+) -> Result<Vec<LogLine>, Problem> {
     read_until(folder, instances, query, BTreeMap::new()).await
 }
 
@@ -55,7 +59,12 @@ async fn read_until(
     read.await.map_err(|error| Problem::new(Code::Internal, format!("reading logs was cut short: {error}")))
 }
 
-fn read_files(folder: &Path, instances: &[String], filter: &Filter, ends: &BTreeMap<String, u64>) -> Vec<LogLine> {
+fn read_files(
+    folder: &Path,
+    instances: &[String],
+    filter: &Filter,
+    ends: &BTreeMap<String, u64>,
+) -> Vec<LogLine> {
     let mut lines: Vec<LogLine> = Vec::new();
     for instance in instances {
         let mut last: VecDeque<LogLine> = VecDeque::new();
@@ -64,7 +73,8 @@ fn read_files(folder: &Path, instances: &[String], filter: &Filter, ends: &BTree
         for (number, path) in paths.iter().enumerate() {
             let Ok(file) = File::open(path) else { continue };
             let end = if number == current { ends.get(instance).copied() } else { None };
-            for line in BufReader::new(file.take(end.unwrap_or(u64::MAX))).split(b'\n').map_while(Result::ok) {
+            for line in BufReader::new(file.take(end.unwrap_or(u64::MAX))).split(b'\n').map_while(Result::ok)
+            {
                 if let Some(line) = parse(&line).filter(|line| filter.keep(line)) {
                     last.push_back(line);
                     if last.len() > filter.tail {
@@ -110,7 +120,8 @@ pub(crate) async fn follow(
     for name in &names {
         tails.insert(name.clone(), Tail::at_end(&folder, name));
     }
-    let ends: BTreeMap<String, u64> = tails.iter().map(|(name, tail)| (name.clone(), tail.position)).collect();
+    let ends: BTreeMap<String, u64> =
+        tails.iter().map(|(name, tail)| (name.clone(), tail.position)).collect();
     let past = read_until(folder.clone(), names, query, ends).await?;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
@@ -126,7 +137,11 @@ pub(crate) async fn follow(
             }
             let Some(names) = instances() else { return };
             for name in names {
-                tails.entry(name.clone()).or_insert_with(|| Tail { position: 0, inode: None, partial: Vec::new() });
+                tails.entry(name.clone()).or_insert_with(|| Tail {
+                    position: 0,
+                    inode: None,
+                    partial: Vec::new(),
+                });
             }
             let mut fresh: Vec<LogLine> = Vec::new();
             for (name, tail) in &mut tails {
@@ -190,5 +205,69 @@ impl Tail {
         let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         lines.extend(bytes[..complete].split(|byte| *byte == b'\n').filter_map(parse));
         self.partial = bytes.split_off(complete);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn line(second: i64, instance: &str, text: &str) -> String {
+        let ts = jiff::Timestamp::from_second(second).unwrap();
+        let line = LogLine { ts, stream: "stdout".into(), instance: instance.into(), line: text.into() };
+        serde_json::to_string(&line).unwrap() + "\n"
+    }
+
+    fn append(folder: &Path, file: &str, text: &str) {
+        let path = folder.join(file);
+        let mut file = File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn texts(lines: &[LogLine]) -> Vec<&str> {
+        lines.iter().map(|line| line.line.as_str()).collect()
+    }
+
+    fn two_instances() -> (tempfile::TempDir, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        append(folder.path(), "a-0.log.2", &line(1, "a-0", "one"));
+        append(folder.path(), "a-0.log.1", &line(3, "a-0", "three"));
+        append(folder.path(), "a-0.log", &(line(5, "a-0", "five") + "torn {\n" + &line(6, "a-0", "six")));
+        append(folder.path(), "a-1.log", &(line(2, "a-1", "two") + &line(4, "a-1", "four")));
+        (folder, vec!["a-0".to_owned(), "a-1".to_owned()])
+    }
+
+    #[tokio::test]
+    async fn instances_and_rotated_files_are_merged_by_time_and_filtered() {
+        let (folder, names) = two_instances();
+        let ask = |query: LogQuery| read(folder.path().to_owned(), names.clone(), query);
+        let all = ask(LogQuery::default()).await.unwrap();
+        assert_eq!(texts(&all), ["one", "two", "three", "four", "five", "six"]);
+        let last = ask(LogQuery { tail: Some(2), ..LogQuery::default() }).await.unwrap();
+        assert_eq!(texts(&last), ["five", "six"]);
+        let since = Some(jiff::Timestamp::from_second(4).unwrap());
+        let some = ask(LogQuery { since, grep: Some("^f".into()), tail: None }).await.unwrap();
+        assert_eq!(texts(&some), ["four", "five"]);
+        let bad = ask(LogQuery { grep: Some("(".into()), ..LogQuery::default() }).await.unwrap_err();
+        assert!(bad.detail.starts_with("grep: \"(\" is not a regular expression: unclosed group"));
+    }
+
+    #[tokio::test]
+    async fn a_follower_gets_the_past_once_and_what_comes_also_across_a_rotation() {
+        let (folder, names) = two_instances();
+        let query = LogQuery { tail: Some(1), ..LogQuery::default() };
+        let mut lines = follow(folder.path().to_owned(), move || Some(names.clone()), query).await.unwrap();
+        let mut next = async || lines.recv().await.unwrap().line;
+        assert_eq!(next().await, "six");
+        append(folder.path(), "a-1.log", &line(7, "a-1", "seven"));
+        assert_eq!(next().await, "seven");
+        // A line in two pieces, and a rotation before the rest was read.
+        let eight = line(8, "a-0", "eight");
+        append(folder.path(), "a-0.log", &eight[..10]);
+        append(folder.path(), "a-0.log", &eight[10..]);
+        std::fs::rename(folder.path().join("a-0.log"), folder.path().join("a-0.log.1")).unwrap();
+        append(folder.path(), "a-0.log", &line(9, "a-0", "nine"));
+        assert_eq!((next().await, next().await), ("eight".to_owned(), "nine".to_owned()));
     }
 }

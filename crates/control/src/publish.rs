@@ -36,23 +36,29 @@ fn routed(entry: &Entry) -> Option<RoutedService> {
         return None;
     }
     let service = &entry.service;
-    let instances = entry.slots.iter().filter(|(index, _)| **index < service.replicas).map(|(index, slot)| {
-        let observed = &slot.observed;
-        let key = InstanceKey { service_id: service.service_id, index: *index };
-        let runner = observed.runner.as_ref();
-        RoutedInstance {
-            key,
-            name: key.name(&service.name).into(),
-            start_id: runner.map_or_else(|| myagent_core::StartId(uuid::Uuid::nil()), |runner| runner.start_id),
-            takeover: runner.map_or_else(Default::default, |runner| runner.takeover.clone()).into(),
-            eligible: observed.eligible && runner.is_some() && slot.settled(),
-            may_become_eligible: observed.may_become_eligible || !slot.settled(),
-            max_places: service.config.max_sessions,
-            places: observed.report.places,
-            weight: service.config.weight,
-        }
-    });
-    Some(RoutedService { name: service.name.as_str().into(), tags: service.tags.clone(), instances: instances.collect() })
+    let instances =
+        entry.slots.iter().filter(|(index, _)| **index < service.replicas).map(|(index, slot)| {
+            let observed = &slot.observed;
+            let key = InstanceKey { service_id: service.service_id, index: *index };
+            let runner = observed.runner.as_ref();
+            RoutedInstance {
+                key,
+                name: key.name(&service.name).into(),
+                start_id: runner
+                    .map_or_else(|| myagent_core::StartId(uuid::Uuid::nil()), |runner| runner.start_id),
+                takeover: runner.map_or_else(Default::default, |runner| runner.takeover.clone()).into(),
+                eligible: observed.eligible && runner.is_some() && slot.settled(),
+                may_become_eligible: observed.may_become_eligible || !slot.settled(),
+                max_places: service.config.max_sessions,
+                places: observed.report.places,
+                weight: service.config.weight,
+            }
+        });
+    Some(RoutedService {
+        name: service.name.as_str().into(),
+        tags: service.tags.clone(),
+        instances: instances.collect(),
+    })
 }
 
 /// What is stored of an instance that has a runner.

@@ -51,17 +51,27 @@ fn runner(handle: &Handle, name: &str, key: InstanceKey) -> Option<u32> {
     find(handle, name, key).and_then(|instance| instance.runner_pid)
 }
 
-async fn until_back(handle: &Handle, name: &str, key: InstanceKey, before: Option<u32>) -> Result<(), Problem> {
+async fn until_back(
+    handle: &Handle,
+    name: &str,
+    key: InstanceKey,
+    before: Option<u32>,
+) -> Result<(), Problem> {
     let mut views = handle.views.clone();
     loop {
         views.mark_unchanged();
         let failed = |cause: String| Err(Problem::new(Code::ServiceStartFailed, cause));
         match find(handle, name, key) {
             None => return failed(format!("{name}-{} is gone", key.index)),
-            Some(instance) if instance.status == InstanceState::Running && instance.runner_pid != before => return Ok(()),
+            Some(instance) if instance.status == InstanceState::Running && instance.runner_pid != before => {
+                return Ok(());
+            }
             Some(instance) if matches!(instance.status, InstanceState::Error | InstanceState::Stopped) => {
                 let cause = instance.error_message.unwrap_or_else(|| "it was stopped".to_owned());
-                return failed(format!("{} did not come back: {cause}; the others were left as they are", instance.name));
+                return failed(format!(
+                    "{} did not come back: {cause}; the others were left as they are",
+                    instance.name
+                ));
             }
             Some(_) => {}
         }

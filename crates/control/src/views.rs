@@ -13,7 +13,12 @@ pub(crate) fn service(entry: &Entry) -> ServiceView {
     let highest = entry.slots.keys().next_back().map_or(0, |index| index + 1);
     let instances: Vec<InstanceView> = (0..service.replicas.max(highest))
         .filter(|index| *index < service.replicas || entry.slots.contains_key(index))
-        .map(|index| entry.slots.get(&index).map_or_else(|| stopped(service, index), |slot| instance(service, index, slot)))
+        .map(|index| {
+            entry
+                .slots
+                .get(&index)
+                .map_or_else(|| stopped(service, index), |slot| instance(service, index, slot))
+        })
         .collect();
     let first = instances.first();
     let error_message = instances.iter().find_map(|instance| {
@@ -150,7 +155,8 @@ fn endpoint(service: &Service, port: Option<u16>) -> Option<String> {
     if let Source::External { url } = &service.source {
         return Some(url.clone());
     }
-    let endpoint = Endpoint { tls: false, host: service.host.clone(), port: port?, path: service.ws_path().to_owned() };
+    let endpoint =
+        Endpoint { tls: false, host: service.host.clone(), port: port?, path: service.ws_path().to_owned() };
     Some(format!("ws://{}{}", endpoint.authority(), endpoint.path))
 }
 

@@ -28,13 +28,24 @@ impl FromStr for Ready {
             ("ws", Some(path)) if path.starts_with('/') => Ok(Self::Ws(Some(path.to_owned()))),
             ("tcp", None) => Ok(Self::Tcp),
             ("http", Some(path)) if path.starts_with('/') => Ok(Self::Http(path.to_owned())),
-            ("log", Some(pattern)) if !pattern.is_empty() => match regex::Regex::new(pattern) {
+            ("log", Some(pattern)) if !pattern.is_empty() => match compile(pattern) {
                 Ok(_) => Ok(Self::Log(pattern.to_owned())),
-                Err(error) => Err(format!("the pattern of log: is not a regular expression: {error}")),
+                Err(fault) => Err(format!("the pattern of log: {fault}")),
             },
             _ => Err(format!("{text:?} is not one of ws, ws:/path, tcp, http:/path, log:REGEX")),
         }
     }
+}
+
+/// Compiles a pattern that a person typed; the error is one line that reads after the name of the field.
+pub fn compile(pattern: &str) -> Result<regex::Regex, String> {
+    regex::Regex::new(pattern).map_err(|error| {
+        // The first lines draw the pattern with a mark below it; the last says what is wrong.
+        let text = error.to_string();
+        let last = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+        let fault = last.strip_prefix("error: ").unwrap_or(last);
+        format!("{pattern:?} is not a regular expression: {fault}")
+    })
 }
 
 impl fmt::Display for Ready {
@@ -78,6 +89,7 @@ mod tests {
         for text in ["", "udp", "ws:chat", "http", "http:x", "log:", "log:(", "tcp:1"] {
             let error = text.parse::<Ready>().unwrap_err();
             assert!(error.contains("ws") || error.contains("regular expression"), "{text}: {error}");
+            assert!(!error.contains('\n'), "{error}");
         }
     }
 }

@@ -162,8 +162,8 @@ pub struct InfoView {
     pub started_at: Timestamp,
     /// Its data directory.
     pub data_dir: String,
-    /// Open listeners: `proxy` and `api`.
-    pub listeners: BTreeMap<String, SocketAddr>,
+    /// Open listeners by kind: `proxy` and `api`.
+    pub listeners: BTreeMap<String, Vec<SocketAddr>>,
 }
 
 /// A list, or a page of one.

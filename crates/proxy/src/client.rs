@@ -219,6 +219,7 @@ async fn route(thread: &Rc<Thread>, mut client: Client, head: &Head, mut attempt
 
 /// Decides, without waiting for anything.
 fn next_step(thread: &Thread, head: &Head, tried: &[InstanceKey]) -> Step {
+    thread.catch_up();
     let snapshot = thread.snapshot.borrow();
     let service = head.service.as_deref();
     // The count of a service that is not there would be kept for nothing, and plain HTTP takes nobody's turn.

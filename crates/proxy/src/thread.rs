@@ -36,6 +36,8 @@ pub(crate) struct Thread {
     pub(crate) shared: Arc<Shared>,
     /// The newest snapshot; never borrowed across an await.
     pub(crate) snapshot: RefCell<Arc<RoutingSnapshot>>,
+    /// Where newer ones come from.
+    newer: RefCell<watch::Receiver<Arc<RoutingSnapshot>>>,
     /// The snapshot changed, or a silent runner answered: who waits may try again.
     pub(crate) changed: Notify,
     pub(crate) runners: Runners,
@@ -63,9 +65,11 @@ pub(crate) fn run(runtime: &Runtime, shared: Arc<Shared>, commands: mpsc::Receiv
 
 /// Carries out commands until the shutdown (whose answer it returns) or until the last handle is gone.
 async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Option<oneshot::Sender<()>> {
-    let snapshots = shared.snapshots.clone();
+    let mut snapshots = shared.snapshots.clone();
+    let snapshot = Arc::clone(&snapshots.borrow_and_update());
     let thread = Rc::new(Thread {
-        snapshot: RefCell::new(Arc::clone(&snapshots.borrow())),
+        snapshot: RefCell::new(snapshot),
+        newer: RefCell::new(snapshots.clone()),
         changed: Notify::new(),
         runners: Runners::default(),
         ticks: Ticks::default(),
@@ -123,16 +127,28 @@ async fn finish(thread: &Thread, grace: Duration) {
     }
 }
 
-/// Takes each new snapshot over. When no more can come, the last one stays in force.
+impl Thread {
+    /// Takes the newest snapshot over, if there is one that this thread has not seen. Asked before each decision, too: a
+    /// client may come before this thread was woken for a change that whoever sent the client knows of.
+    pub(crate) fn catch_up(&self) {
+        let snapshot = {
+            let mut newer = self.newer.borrow_mut();
+            // No more can come: the last one stays in force.
+            if !newer.has_changed().unwrap_or(false) {
+                return;
+            }
+            Arc::clone(&newer.borrow_and_update())
+        };
+        self.runners.retire_missing(&snapshot);
+        self.ticks.forget(&self.shared.ticks, &snapshot);
+        *self.snapshot.borrow_mut() = snapshot;
+        self.changed.notify_waiters();
+    }
+}
+
+/// Takes each new snapshot over, also while no client comes.
 async fn follow(thread: Rc<Thread>, mut snapshots: watch::Receiver<Arc<RoutingSnapshot>>) {
-    loop {
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        thread.runners.retire_missing(&snapshot);
-        thread.ticks.forget(&thread.shared.ticks, &snapshot);
-        *thread.snapshot.borrow_mut() = snapshot;
-        thread.changed.notify_waiters();
-        if snapshots.changed().await.is_err() {
-            return;
-        }
+    while snapshots.changed().await.is_ok() {
+        thread.catch_up();
     }
 }

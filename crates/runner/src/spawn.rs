@@ -85,22 +85,20 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Started> {
     }
 }
 
-/// The environment of the spec and what every agent is told about itself. Only the tag, by which the tree is found, cannot
-/// be chosen by the spec.
+/// The environment of the spec and, over it, what every agent is told about itself: a `PORT` that the manager itself was
+/// started with, or that stands in a `.env`, is somebody else's.
 fn environment(spec: &RunnerSpec) -> BTreeMap<String, String> {
     let mut environment = spec.environment.clone();
-    let mut default = |name: &str, value: String| {
-        environment.entry(name.to_owned()).or_insert(value);
-    };
-    default("PORT", spec.port.to_string());
-    default("HOST", spec.host.clone());
-    default("MYAGENT_SERVICE", spec.service.clone());
-    default("MYAGENT_SERVICE_ID", spec.service_id.to_string());
-    default("MYAGENT_INSTANCE", format!("{}-{}", spec.service, spec.index));
-    default("MYAGENT_INSTANCE_INDEX", spec.index.to_string());
+    let mut tell = |name: &str, value: String| drop(environment.insert(name.to_owned(), value));
+    tell("PORT", spec.port.to_string());
+    tell("HOST", spec.host.clone());
+    tell("MYAGENT_SERVICE", spec.service.clone());
+    tell("MYAGENT_SERVICE_ID", spec.service_id.to_string());
+    tell("MYAGENT_INSTANCE", format!("{}-{}", spec.service, spec.index));
+    tell("MYAGENT_INSTANCE_INDEX", spec.index.to_string());
     if let AgentLaunch::File { path, .. } = &spec.agent {
-        environment.insert(AGENT_FILE_VARIABLE.to_owned(), path.display().to_string());
+        tell(AGENT_FILE_VARIABLE, path.display().to_string());
     }
-    environment.insert(START_ID_VARIABLE.to_owned(), spec.start_id.to_string());
+    tell(START_ID_VARIABLE, spec.start_id.to_string());
     environment
 }

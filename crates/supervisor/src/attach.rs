@@ -46,8 +46,12 @@ pub(crate) async fn attach(ports: Ports, record: RunnerRecord) -> Option<Launche
 }
 
 /// Kills what a dead runner left. Returns the processes that could not be killed.
-pub(crate) async fn clear(exe: PathBuf, tree: PathBuf) -> Vec<u32> {
-    let cleared = tokio::task::spawn_blocking(move || run_clear(&exe, &tree)).await;
+pub(crate) async fn clear(exe: PathBuf, runtime_dir: PathBuf, tree: PathBuf) -> Vec<u32> {
+    let cleared = tokio::task::spawn_blocking(move || {
+        remove_sockets(&runtime_dir, &tree);
+        run_clear(&exe, &tree)
+    })
+    .await;
     match cleared {
         Ok(Ok(survivors)) => survivors,
         Ok(Err(error)) => {
@@ -58,6 +62,16 @@ pub(crate) async fn clear(exe: PathBuf, tree: PathBuf) -> Vec<u32> {
             tracing::error!(%error, "clearing up was cut short");
             Vec::new()
         }
+    }
+}
+
+/// A runner that was killed has left its sockets; their names follow from its start, as does that of the list.
+fn remove_sockets(runtime_dir: &Path, tree: &Path) {
+    let start_id = tree.file_stem().and_then(|name| name.to_str()?.parse().ok());
+    let Some(start_id): Option<myagent_core::StartId> = start_id else { return };
+    for kind in ['c', 't'] {
+        // It may have removed them itself.
+        let _ = std::fs::remove_file(runtime_dir.join(myagent_core::paths::socket_name(start_id, kind)));
     }
 }
 
@@ -93,8 +107,28 @@ pub async fn stop_stray(exe: &Path, runtime_dir: &Path, start_id: myagent_core::
     if tokio::time::timeout(STRAY_TIMEOUT, stop).await.is_err() {
         tracing::warn!(%start_id, "a stray runner did not stop in time");
     }
-    let survivors = clear(exe.to_owned(), tree).await;
+    let survivors = clear(exe.to_owned(), runtime_dir.to_owned(), tree).await;
     if !survivors.is_empty() {
         tracing::error!(%start_id, ?survivors, "processes of a stray runner could not be killed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sockets_of_a_dead_runner_go_and_those_of_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let start_id = myagent_core::StartId(uuid::Uuid::from_u128(1));
+        let other = myagent_core::StartId(uuid::Uuid::from_u128(2));
+        for (id, kind) in [(start_id, 'c'), (start_id, 't'), (other, 'c')] {
+            std::fs::write(dir.path().join(myagent_core::paths::socket_name(id, kind)), "").unwrap();
+        }
+        remove_sockets(dir.path(), &dir.path().join(format!("{start_id}.json")));
+        remove_sockets(dir.path(), &dir.path().join("nonsense.json"));
+        let left: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().flatten().map(|file| file.file_name()).collect();
+        assert_eq!(left, [myagent_core::paths::socket_name(other, 'c').as_str()]);
     }
 }

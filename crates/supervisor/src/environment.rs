@@ -31,11 +31,22 @@ pub(crate) fn folder(source: &Source) -> Option<PathBuf> {
 }
 
 fn read_dot_env(path: &Path) -> Result<Vec<(String, String)>, String> {
-    match dotenvy::from_path_iter(path) {
-        Ok(pairs) => pairs.collect::<Result<_, _>>().map_err(|error| format!("{}: {error}", path.display())),
-        Err(error) if error.not_found() => Ok(Vec::new()),
-        Err(error) => Err(format!("{}: {error}", path.display())),
-    }
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let pairs: Result<_, _> = dotenvy::from_read_iter(text.as_bytes()).collect();
+    pairs.map_err(|error| format!("{}: {}", path.display(), at_fault(&text, &error)))
+}
+
+/// What is wrong with a `.env`, without its content: that may be a secret, and the message goes to logs and `status`.
+fn at_fault(text: &str, error: &dotenvy::Error) -> String {
+    let dotenvy::Error::LineParse(found, _) = error else { return "cannot be read".to_owned() };
+    let first = found.lines().next().unwrap_or_default().trim();
+    let number = text.lines().position(|line| line.trim() == first);
+    let place = number.map_or_else(|| "a line".to_owned(), |number| format!("line {}", number + 1));
+    format!("{place} is not KEY=VALUE, or its quote is not closed")
 }
 
 /// The interpreter for an agent file: the one named, else `.venv` beside the file, else `python3` of the `PATH`.
@@ -99,9 +110,11 @@ mod tests {
         let merged = merge(own.into_iter(), &service(folder.path()), &secrets).unwrap();
         let expected = [("A", "file"), ("B", "service"), ("C", "secret"), ("D", "x y"), ("E", "own")];
         assert_eq!(merged.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), expected);
-        std::fs::write(folder.path().join(".env"), "A='open\n").unwrap();
-        let error = merge(std::iter::empty(), &service(folder.path()), &BTreeMap::new()).unwrap_err();
-        assert!(error.contains(".env"), "{error}");
+        for text in ["# why\nA='open\n", "A=1\nhidden open\n"] {
+            std::fs::write(folder.path().join(".env"), text).unwrap();
+            let error = merge(std::iter::empty(), &service(folder.path()), &BTreeMap::new()).unwrap_err();
+            assert!(error.contains(".env: line 2 is not KEY=VALUE") && !error.contains("open"), "{error}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_websockets::{ClientBuilder, MaybeTlsStream, Message, WebSocketStream};
 
+/// How long an agent may take to answer the close of a probe that it has passed.
+const GOODBYE: Duration = Duration::from_millis(100);
 /// Between two readiness probes.
 const READY_INTERVAL: Duration = Duration::from_millis(250);
 /// The header that tells an agent that this connection is a probe.
@@ -39,7 +41,7 @@ pub(crate) enum Found {
 pub(crate) async fn until_ready(target: Target, found: mpsc::Sender<Found>) {
     loop {
         let started = Instant::now();
-        if matches!(timeout(target.timeout, ready_once(&target)).await, Ok(Ok(()))) {
+        if ready_once(&target).await.is_ok() {
             // The receiver is gone only if the instance is.
             let _ = found.send(Found::Ready).await;
             return;
@@ -74,7 +76,7 @@ async fn check(target: &Target, socket: &mut Option<Socket>) -> (Duration, Optio
         Ready::Log(_) | Ready::Tcp => {
             timeout(target.timeout, async { connect(target).await.map(|_| ()) }).await
         }
-        Ready::Http(_) => timeout(target.timeout, ready_once(target)).await,
+        Ready::Http(path) => timeout(target.timeout, http(target, path)).await,
     };
     let failure = match result {
         Ok(Ok(())) => None,
@@ -100,15 +102,18 @@ async fn idle(socket: &mut Option<Socket>, pause: Duration) {
     pause.await;
 }
 
+/// One readiness probe; it takes as long as a health check may.
 async fn ready_once(target: &Target) -> Result<(), String> {
+    let late = |_| "no answer in time".to_owned();
     match &target.ready {
         Ready::Ws(_) => {
-            let mut socket = handshake(target).await?;
-            let _ = socket.close().await;
+            let mut socket = timeout(target.timeout, handshake(target)).await.map_err(late)??;
+            // It is ready; how it takes leave does not change that.
+            let _ = timeout(GOODBYE, socket.close()).await;
             Ok(())
         }
-        Ready::Tcp => connect(target).await.map(|_| ()),
-        Ready::Http(path) => http(target, path).await,
+        Ready::Tcp => timeout(target.timeout, connect(target)).await.map_err(late)?.map(|_| ()),
+        Ready::Http(path) => timeout(target.timeout, http(target, path)).await.map_err(late)?,
         Ready::Log(_) => Err("readiness is seen in the output".to_owned()),
     }
 }
@@ -174,5 +179,38 @@ async fn http(target: &Target, path: &str) -> Result<(), String> {
     match line.split_ascii_whitespace().nth(1).and_then(|status| status.parse::<u16>().ok()) {
         Some(200..=399) => Ok(()),
         _ => Err(format!("{path} answered {line:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+    use tokio_websockets::ServerBuilder;
+
+    #[tokio::test]
+    async fn an_agent_that_answers_the_handshake_and_nothing_else_was_ready() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let endpoint = Endpoint {
+            tls: false,
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port(),
+            path: "/".into(),
+        };
+        let hanging = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let accepted = ServerBuilder::new().accept(stream).await.unwrap();
+            std::future::pending::<()>().await;
+            drop(accepted);
+        };
+        // Shorter than any patience with its goodbye would be.
+        let (ready, timeout) = (Ready::Ws(None), GOODBYE);
+        let target = Target { endpoint, ready, timeout, interval: GOODBYE };
+        let (sender, mut found) = mpsc::channel(1);
+        tokio::select! {
+            () = hanging => {}
+            () = until_ready(target, sender) => {}
+        }
+        assert!(matches!(found.recv().await, Some(Found::Ready)));
     }
 }

@@ -73,7 +73,7 @@ pub(crate) struct OptionArgs {
     #[arg(long, value_name = "ADDRESS")]
     host: Option<String>,
     /// Fixed port; 0 for the first free one.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     port: Option<u16>,
     /// Free text.
     #[arg(long, value_name = "TEXT")]
@@ -82,13 +82,13 @@ pub(crate) struct OptionArgs {
     #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
     tags: Option<Vec<String>>,
     /// How many instances.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     replicas: Option<u32>,
     /// Places per instance; 0: no limit.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_sessions: Option<u32>,
     /// Seconds that a session lives without a connection.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     session_timeout: Option<f64>,
     /// Start an agent again that ended (the default).
     #[arg(long, conflicts_with = "no_auto_restart")]
@@ -97,7 +97,7 @@ pub(crate) struct OptionArgs {
     #[arg(long)]
     no_auto_restart: bool,
     /// Seconds between health checks.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     health_check_interval: Option<f64>,
     /// A variable of its environment.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -155,6 +155,11 @@ impl SourceArgs {
 }
 
 impl OptionArgs {
+    /// The names of the secrets.
+    pub(crate) fn secrets(&self) -> &[String] {
+        &self.secret
+    }
+
     /// The part of the request that these make.
     pub(crate) fn options(&self, caller: &Caller, secrets: &dyn SecretValues) -> Result<Options> {
         let (environment, secrets) = self.variables(caller, secrets)?;

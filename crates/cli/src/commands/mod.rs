@@ -48,7 +48,13 @@ impl App {
 
     /// The manager that runs; if none does, one is started in the background.
     async fn change(&self) -> Result<Client> {
-        Client::connect(&lifecycle::ensure_manager(&self.data).await?).await
+        self.change_hiding(&[]).await
+    }
+
+    /// Like [`Self::change`], with variables of ours that a manager which is started shall not have: it passes its
+    /// environment on to every agent, and a secret is for one.
+    async fn change_hiding(&self, secrets: &[String]) -> Result<Client> {
+        Client::connect(&lifecycle::ensure_manager(&self.data, secrets).await?).await
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn run(app: &App, args: &RegisterArgs) -> Result<()> {
     let options = args.options.options(&caller, &Prompt)?;
     // Started below, so that one waits for it and learns why it does not start.
     let new = NewService { name: args.name.clone(), source, options, auto_start: args.auto_start };
-    let mut client = app.change().await?;
+    let mut client = app.change_hiding(args.options.secrets()).await?;
     let body = serde_json::to_value(&new)?;
     let mut view: ServiceView = client.send(Method::POST, "/api/v1/services", Some(&body)).await?;
     if args.auto_start {

@@ -28,7 +28,9 @@ pub(super) async fn fleet(app: &App) -> Result<()> {
     }
     let info: InfoView = client.get("/api/v1/info").await?;
     let views: Vec<ServiceView> = client.get_all("/api/v1/services").await?;
-    let listeners: Vec<String> = info.listeners.iter().map(|(kind, at)| format!("{kind} {at}")).collect();
+    let listeners: Vec<String> = (info.listeners.iter())
+        .flat_map(|(kind, addresses)| addresses.iter().map(move |at| format!("{kind} {at}")))
+        .collect();
     let mut lines = vec![
         format!("manager      {} (pid {}), up {}", info.version, info.pid, ago(app.now(), info.started_at)),
         format!("data         {}", info.data_dir),

@@ -27,7 +27,7 @@ pub(super) async fn run(app: &App, args: &UpdateArgs) -> Result<()> {
         )
         .into());
     }
-    let mut client = app.change().await?;
+    let mut client = app.change_hiding(args.options.secrets()).await?;
     let path = service_path(&args.name, "");
     if changes.source.is_none() && part_of_source {
         let current: ServiceView = client.get(&path).await?;

@@ -11,7 +11,10 @@ pub(crate) fn load(data: &DataDir) -> Result<Settings> {
     let path = data.path().join("config.toml");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        // A data directory that is a file is told by whoever makes it.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            String::new()
+        }
         Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
     };
     parse(&text, |name| std::env::var(name).ok())

@@ -16,8 +16,12 @@ use tokio::time::{Instant, sleep};
 /// How long a manager may take until it answers.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The socket of the manager of `data`; starts one in the background if none runs, and waits until it is ready.
-pub(crate) async fn ensure_manager(data: &DataDir) -> Result<PathBuf> {
+/// Between two tries to start one where another has the directory and does not answer.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The socket of the manager of `data`; starts one in the background if none runs, and waits until it is ready. It gets the
+/// caller's environment, but for the variables named in `hidden`.
+pub(crate) async fn ensure_manager(data: &DataDir, hidden: &[String]) -> Result<PathBuf> {
     if let Some(socket) = answering(data).await {
         return Ok(socket);
     }
@@ -25,17 +29,21 @@ pub(crate) async fn ensure_manager(data: &DataDir) -> Result<PathBuf> {
         .with_context(|| format!("failed to make the directory {}", data.path().display()))?;
     let log = data.path().join("manager.log");
     let log_start = fs::metadata(&log).map_or(0, |metadata| metadata.len());
-    let mut child = start(data, &log)?;
+    let mut child = start(data, &log, hidden)?;
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
         if let Some(socket) = answering(data).await {
             return Ok(socket);
         }
-        // Exit code 4: another command was faster, and its manager is the one to wait for.
-        if let Some(status) = child.try_wait()?
-            && status.code() != Some(4)
-        {
-            bail!("the manager did not start: {}", last_error(&log, log_start));
+        if let Some(status) = child.try_wait()? {
+            if status.code() != Some(4) {
+                bail!("the manager did not start: {}", last_error(&log, log_start));
+            }
+            // Another has the directory: it answers soon, or it is about to end and leaves the place to us.
+            sleep(RETRY).await;
+            if answering(data).await.is_none() {
+                child = start(data, &log, hidden)?;
+            }
         }
         if Instant::now() >= deadline {
             bail!("the manager did not answer within {} s; see {}", READY_TIMEOUT.as_secs(), log.display());
@@ -49,12 +57,16 @@ async fn answering(data: &DataDir) -> Option<PathBuf> {
     UnixStream::connect(&socket).await.ok().map(|_| socket)
 }
 
-fn start(data: &DataDir, log: &Path) -> Result<Child> {
+fn start(data: &DataDir, log: &Path, hidden: &[String]) -> Result<Child> {
     let output = OpenOptions::new().create(true).append(true).open(log);
     let output = output.with_context(|| format!("failed to open {}", log.display()))?;
     // A pipe of our caller in the manager's hands would keep the caller waiting for its end.
     close_fds::set_fds_cloexec(3, &[]);
-    Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    for name in hidden {
+        command.env_remove(name);
+    }
+    command
         .arg0("myagent-manager")
         .args(data.as_args())
         .arg("daemon")

@@ -78,21 +78,15 @@ fn be_manager(held: Held, settings: myagent_core::settings::Settings, wanted: &F
 async fn serve(held: Held, settings: myagent_core::settings::Settings, wanted: &Foreground) -> Result<()> {
     let mut signals = Signals::new()?;
     let timeout = Duration::from_secs_f64(settings.shutdown_timeout);
-    let running = wire::start(held, settings, wanted.interval)?;
+    let mut running = wire::start(held, settings, wanted.interval)?;
     let mut guards = Vec::new();
     for request in requests(wanted) {
         let kind = request.kind;
-        let opened = match running.open(request).await {
-            Ok(opened) => opened,
-            Err(problem) => {
-                running.end(StopAll::Keep, "manager").await?;
-                bail!(problem.detail);
-            }
-        };
+        let opened = running.open(request).await.map_err(|problem| anyhow::anyhow!(problem.detail))?;
         tell_listening(kind, opened.address);
         guards.push(opened);
     }
-    running.announce()?;
+    running.begin()?;
     tokio::select! {
         () = running.ended() => {}
         () = signals.next() => {
@@ -118,7 +112,7 @@ fn attach(data: &DataDir, wanted: &Foreground) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let socket = super::ensure_manager(data).await?;
+        let socket = super::ensure_manager(data, &[]).await?;
         let mut open = JoinSet::new();
         for request in requests(wanted) {
             let kind = request.kind;

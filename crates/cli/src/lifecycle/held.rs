@@ -7,36 +7,33 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// The lock on a data directory; the kernel frees it however we end.
+/// The locks on a data directory and its database; the kernel frees them however we end.
 pub(crate) struct Held {
     pub(crate) data: DataDir,
     pub(crate) runtime_dir: PathBuf,
-    _lock: File,
+    _locks: [File; 2],
 }
 
 impl Held {
     /// Takes it; none: another manager has it.
     pub(crate) fn take(data: &DataDir) -> Result<Option<Self>> {
         private_dir(data.path())?;
-        let path = data.path().join("manager.lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| format!("failed to open {}", path.display()))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("failed to lock {}", path.display())),
-        }
+        let Some(directory) = lock(&data.path().join("manager.lock"))? else { return Ok(None) };
+        // The same database can be named by --data-dir and by --db-path, which are different directories.
+        let mut beside = data.database().as_os_str().to_owned();
+        beside.push("-lock");
+        let database = lock(Path::new(&beside))?.with_context(|| {
+            format!(
+                "the database {} is in use by the manager of another data directory; shut that down, or give another --db-path",
+                data.database().display()
+            )
+        })?;
         let runtime_dir = runtime_dir(data);
         private_dir(&runtime_dir)?;
         for folder in ["logs", "trees", "journal"] {
             private_dir(&data.path().join(folder))?;
         }
-        Ok(Some(Self { data: data.clone(), runtime_dir, _lock: lock }))
+        Ok(Some(Self { data: data.clone(), runtime_dir, _locks: [directory, database] }))
     }
 
     /// Where the manager's own socket is.
@@ -63,6 +60,24 @@ impl Held {
                 tracing::warn!(%error, path = %path.display(), "not removed");
             }
         }
+        // Not empty while there are runners, which have their sockets in it.
+        let _ = fs::remove_dir(&self.runtime_dir);
+    }
+}
+
+/// Takes a lock; none: another process has it.
+fn lock(path: &Path) -> Result<Option<File>> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("failed to open {}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("failed to lock {}", path.display())),
     }
 }
 

@@ -23,11 +23,18 @@ impl Story {
         let server = manager.up().await?;
         let hang = manager.work_dir().join("hang");
         let options = [
-            "--set", "health_check_interval=0.2", "--set", "health_check_timeout=0.2", "--set", "restart_delay=0.1",
-            "--set", "stop_grace=0.5",
+            "--set",
+            "health_check_interval=0.2",
+            "--set",
+            "health_check_timeout=0.2",
+            "--set",
+            "restart_delay=0.1",
+            "--set",
+            "stop_grace=0.5",
         ];
         let (fake, file) = (fake(), hang.display().to_string());
-        register(&manager, "agent", &options, &[&[fake.as_str(), "--hang-while", &file], words].concat()).await?;
+        register(&manager, "agent", &options, &[&[fake.as_str(), "--hang-while", &file], words].concat())
+            .await?;
         manager.ok(&["start", "agent"]).await?;
         Ok(Self { manager, server, hang })
     }
@@ -81,7 +88,8 @@ async fn busy_and_hanging_it_is_taken_out_and_left_alone() -> Result<()> {
     assert_eq!(story.first_event().await?["metadata"]["code"], "ROUTING_FAILED");
     // Many more checks fail, and it is left alone.
     let checks = story.checks().await?;
-    wait_for(PATIENCE, "ten more checks", async || (story.checks().await.ok()? >= checks + 10).then_some(())).await;
+    wait_for(PATIENCE, "ten more checks", async || (story.checks().await.ok()? >= checks + 10).then_some(()))
+        .await;
     let still = instance(&story.manager, "agent").await?;
     assert_eq!((&still["status"], &still["pid"]), (&"unhealthy".into(), &before["pid"]), "{still:#}");
     assert_eq!(number(&still["restart_count"])?, 0);

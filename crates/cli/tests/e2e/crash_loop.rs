@@ -1,6 +1,8 @@
 //! An agent that dies at every start: it is tried again, later and later, and then it is an error that says why.
 
-use crate::fleet::{fake, instance, is_soak, manager, number, register, rounds, wait_for_instance, wait_for_state};
+use crate::fleet::{
+    fake, instance, is_soak, manager, number, register, rounds, wait_for_instance, wait_for_state,
+};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use std::path::Path;
@@ -37,12 +39,14 @@ async fn delays_grow_and_then_it_is_an_error_until_start() -> Result<()> {
     assert_eq!(failed["error_message"], "exit code 7; gave up after 4 restarts in a row");
     assert_eq!(failed["restart_count"], 4);
     assert_eq!(failed["pid"], serde_json::Value::Null);
-    let lines: Vec<&str> = failed["last_lines"].as_array().unwrap().iter().filter_map(|line| line.as_str()).collect();
+    let lines: Vec<&str> =
+        failed["last_lines"].as_array().unwrap().iter().filter_map(|line| line.as_str()).collect();
     assert_eq!(lines.len(), 20, "{lines:?}");
     assert!(lines.contains(&"no key") && lines.contains(&"line 30"), "{lines:?}");
     // Tried again by itself each five minutes.
     let next: Timestamp = failed["next_try"].as_str().context("no next_try")?.parse()?;
-    let seconds = next.as_second() - failed["last_exit"]["at"].as_str().unwrap().parse::<Timestamp>()?.as_second();
+    let seconds =
+        next.as_second() - failed["last_exit"]["at"].as_str().unwrap().parse::<Timestamp>()?.as_second();
     assert!((290..=310).contains(&seconds), "{failed:#}");
     let text = manager.ok(&["status", "unsteady"]).await?;
     for word in ["exit code 7", "no key", "next try", "gave up after 4 restarts"] {
@@ -68,7 +72,10 @@ async fn delays_grow_and_then_it_is_an_error_until_start() -> Result<()> {
     manager.ok(&["start", "unsteady"]).await?;
     let well = instance(&manager, "unsteady").await?;
     assert_eq!((&well["status"], &well["restart_count"]), (&"running".into(), &0.into()), "{well:#}");
-    assert_eq!((&well["error_message"], &well["next_try"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    assert_eq!(
+        (&well["error_message"], &well["next_try"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
     Ok(())
 }
 

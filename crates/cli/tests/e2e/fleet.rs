@@ -1,24 +1,16 @@
 //! What several stories need: a manager, fake agents registered in it, and looks at what `status` says.
 
 use anyhow::{Context, Result};
-use myagent_testkit::manager::Server;
 use myagent_testkit::{TestManager, fake_agent, processes, wait_for};
 use serde_json::Value;
 use std::time::Duration;
 
 /// How long anything may take that has no bound of its own.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A manager that is not started yet.
 pub(crate) fn manager() -> Result<TestManager> {
     TestManager::new(env!("CARGO_BIN_EXE_myagent-manager"))
-}
-
-/// A manager that serves, and its server.
-pub(crate) async fn serving() -> Result<(TestManager, Server)> {
-    let manager = manager()?;
-    let server = manager.up().await?;
-    Ok((manager, server))
 }
 
 /// `small`, or `big` where the tests are run for endurance.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that fails shall say where")]
 
 mod acceptance;
+mod background;
 mod bad_input;
 mod busy;
 mod conversations;

@@ -67,7 +67,7 @@ impl Talk {
         let pieces: String = partial.filter_map(|event| event["content"].as_str()).collect();
         assert_eq!(asked[last]["content"], pieces.as_str());
         let echo = format!("echo: {}", self.text);
-        let count: String = (0..WORDS).map(|number| format!("{number} ")).collect();
+        let count = (0..WORDS).fold(String::new(), |text, number| text + &format!("{number} "));
         assert!(pieces == echo || pieces == count, "{pieces}");
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! No client reaches an agent before it is ready, and one that never is becomes an error that says so.
 
-use crate::fleet::{PATIENCE, fake, instance, is_soak, manager, register, wait_for_state};
+use crate::fleet::{PATIENCE, fake, is_soak, manager, register, wait_for_instance, wait_for_state};
 use anyhow::Result;
 use myagent_testkit::manager::Server;
 use myagent_testkit::{EventClient, TestManager, http, wait_for};
 use serde_json::Value;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// How long an agent takes to be ready.
 fn pause() -> Duration {
@@ -29,7 +29,10 @@ async fn early_client(ready: &str, command: &[&str]) -> Result<(TestManager, Ser
     let began = Instant::now();
     start(&server, "late").await?;
     let mut client = EventClient::connect(&server.ws_url("/s/late")?).await?;
-    assert!(began.elapsed() >= pause(), "{ready}: served {:?} after the start", began.elapsed());
+    let took = began.elapsed();
+    let first = client.next_event().await?;
+    assert_eq!(first["event"], "system.connected", "{ready}: {first}");
+    assert!(took >= pause(), "{ready}: served {took:?} after the start");
     let session = client.create_session().await?;
     client.turn(&session, "hello").await?;
     let instance = wait_for_state(&manager, "late", "running").await;
@@ -71,33 +74,11 @@ async fn by_a_line_of_output() -> Result<()> {
     Ok(())
 }
 
-/// Answers 503 until it has warmed up.
-const WARMING_UP: &str = r#"
-import http.server, os, time
-start = time.monotonic()
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        warm = time.monotonic() - start > float(os.environ["PAUSE"])
-        self.send_response(200 if warm else 503)
-        self.send_header("Content-Length", "5")
-        self.end_headers()
-        self.wfile.write(b"hello")
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"#;
-
+/// It listens at once, and says in plain HTTP that it is not ready yet.
 #[tokio::test]
 async fn by_an_http_answer() -> Result<()> {
-    let manager = manager()?;
-    let server = manager.up().await?;
-    let pause_text = format!("PAUSE={}", pause().as_secs_f64());
-    let options = ["--set", "ready=http:/healthz", "--env", &pause_text];
-    register(&manager, "late", &options, &["python3", "-c", WARMING_UP]).await?;
-    let began = Instant::now();
-    manager.ok(&["start", "late"]).await?;
-    assert!(began.elapsed() >= pause(), "{:?}", began.elapsed());
-    assert_eq!(instance(&manager, "late").await?["status"], "running");
-    let answer = http::request(server.address("proxy")?, "GET", "/s/late/", None).await?;
-    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"), "{answer:?}");
+    let (fake, pause) = (fake(), pause().as_secs_f64().to_string());
+    early_client("http:/healthz", &[&fake, "--warm-up", &pause]).await?;
     Ok(())
 }
 
@@ -107,7 +88,8 @@ async fn one_that_never_listens_is_an_error() -> Result<()> {
     let server = manager.up().await?;
     let fake = fake();
     for (name, ready) in [("ws", "ws"), ("tcp", "tcp"), ("http", "http:/"), ("log", "log:never")] {
-        let options = ["--set", "start_timeout=1", "--set", "stop_grace=0.2", "--set", &format!("ready={ready}")];
+        let options =
+            ["--set", "start_timeout=1", "--set", "stop_grace=0.2", "--set", &format!("ready={ready}")];
         register(&manager, name, &options, &[&fake, "--never-listen"]).await?;
         start(&server, name).await?;
     }
@@ -141,27 +123,23 @@ async fn one_that_answers_once_and_hangs_is_restarted() -> Result<()> {
     let manager = manager()?;
     let server = manager.up().await?;
     let options = [
-        "--set", "health_check_interval=0.2", "--set", "health_check_timeout=0.2", "--set", "restart_delay=0.1",
-        "--set", "stop_grace=0.5",
+        "--set",
+        "health_check_interval=0.2",
+        "--set",
+        "health_check_timeout=0.2",
+        "--set",
+        "restart_delay=0.1",
+        "--set",
+        "stop_grace=0.5",
     ];
     register(&manager, "hangs", &options, &[&fake(), "--hang-after-ready"]).await?;
     start(&server, "hangs").await?;
-    let mut was_unhealthy = false;
     wait_for(PATIENCE, "unhealthy, and then restarted", async || {
         let events = manager.json(&["events", "--service", "hangs", "-n", "200"]).await.ok()?;
         let kinds: Vec<&str> = events.as_array()?.iter().filter_map(|event| event["kind"].as_str()).collect();
-        was_unhealthy |= kinds.contains(&"instance.unhealthy");
-        (was_unhealthy && kinds.contains(&"instance.restarting")).then_some(())
+        (kinds.contains(&"instance.unhealthy") && kinds.contains(&"instance.restarting")).then_some(())
     })
     .await;
-    let restarted = timeout(PATIENCE, async {
-        loop {
-            let now = instance(&manager, "hangs").await?;
-            if now["restart_count"].as_u64() >= Some(1) {
-                return anyhow::Ok(now);
-            }
-        }
-    });
-    restarted.await??;
+    wait_for_instance(&manager, "hangs", "a restart", |instance| instance["restart_count"] != 0).await;
     Ok(())
 }

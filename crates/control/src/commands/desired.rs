@@ -29,7 +29,9 @@ impl Engine {
             let waits = slot.observed.next_try.is_some() || slot.state() == InstanceState::Error;
             match desired {
                 Desired::Running if waits => slot.command(InstanceCommand::Start),
-                Desired::Stopped if slot.state() == InstanceState::Error => slot.command(InstanceCommand::Stop),
+                Desired::Stopped if slot.state() == InstanceState::Error => {
+                    slot.command(InstanceCommand::Stop)
+                }
                 _ => {}
             }
         }

@@ -21,7 +21,9 @@ impl Engine {
         // An asker that has left does not want its answer.
         match command {
             Command::Register { new, who, answer } => drop(answer.send(self.register(*new, &who))),
-            Command::Update { name, changes, who, answer } => drop(answer.send(self.update_service(&name, &changes, &who))),
+            Command::Update { name, changes, who, answer } => {
+                drop(answer.send(self.update_service(&name, &changes, &who)))
+            }
             Command::Unregister { name, who, answer } => drop(answer.send(self.unregister(&name, &who))),
             Command::SetDesired { name, desired, who, answer } => {
                 drop(answer.send(self.set_desired(&name, desired, &who)));
@@ -29,7 +31,9 @@ impl Engine {
             Command::Restart { name, mode, who, answer } => self.restart(&name, mode, &who, answer),
             Command::RestartInstance { key, answer } => drop(answer.send(self.restart_instance(key))),
             Command::CheckHealth { name, answer } => self.check_health(&name, answer),
-            Command::HealthHistory { name, limit, answer } => drop(answer.send(self.health_history(&name, limit))),
+            Command::HealthHistory { name, limit, answer } => {
+                drop(answer.send(self.health_history(&name, limit)))
+            }
             Command::Events { filter, answer } => drop(answer.send(self.list_events(&filter))),
             Command::ShutDown { instances, who, answer } => self.shut_down(instances, &who, answer),
         }
@@ -40,13 +44,17 @@ impl Engine {
 fn refuse(command: Command) {
     let problem = || Problem::new(Code::ShuttingDown, "the manager is shutting down");
     match command {
-        Command::Register { answer, .. } | Command::Update { answer, .. } => drop(answer.send(Err(problem()))),
+        Command::Register { answer, .. } | Command::Update { answer, .. } => {
+            drop(answer.send(Err(problem())))
+        }
         Command::Unregister { answer, .. }
         | Command::SetDesired { answer, .. }
         | Command::Restart { answer, .. }
         | Command::RestartInstance { answer, .. }
         | Command::ShutDown { answer, .. } => drop(answer.send(Err(problem()))),
-        Command::CheckHealth { answer, .. } | Command::HealthHistory { answer, .. } => drop(answer.send(Err(problem()))),
+        Command::CheckHealth { answer, .. } | Command::HealthHistory { answer, .. } => {
+            drop(answer.send(Err(problem())))
+        }
         Command::Events { answer, .. } => drop(answer.send(Err(problem()))),
     }
 }

@@ -18,7 +18,10 @@ impl Engine {
     pub(crate) fn register(&mut self, new: NewService, who: &str) -> Result<Arc<ServiceView>, Problem> {
         let service = self.new_service(&new)?;
         if self.fleet.by_name.contains_key(&service.name) {
-            let detail = format!("a service named {:?} exists already; choose another name or update it", service.name);
+            let detail = format!(
+                "a service named {:?} exists already; choose another name or update it",
+                service.name
+            );
             return Err(Problem::new(Code::ServiceAlreadyExists, detail));
         }
         let secrets: BTreeMap<String, String> =

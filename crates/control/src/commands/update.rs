@@ -9,7 +9,12 @@ use myagent_core::view::ServiceView;
 use std::sync::Arc;
 
 impl Engine {
-    pub(crate) fn update_service(&mut self, name: &str, changes: &Changes, who: &str) -> Result<Arc<ServiceView>, Problem> {
+    pub(crate) fn update_service(
+        &mut self,
+        name: &str,
+        changes: &Changes,
+        who: &str,
+    ) -> Result<Arc<ServiceView>, Problem> {
         let id = self.fleet.find(name)?;
         let Some(entry) = self.fleet.services.get_mut(&id) else {
             return Err(Problem::new(Code::Internal, "the service is named but not known"));

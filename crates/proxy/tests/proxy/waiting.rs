@@ -27,6 +27,23 @@ async fn a_client_waits_for_an_instance_that_starts() {
     until("nobody waits", || door.proxy.waiting() == 0).await;
 }
 
+/// Whoever was told that a service is started, and comes then, finds it.
+#[tokio::test]
+async fn what_was_published_before_a_client_came_holds_for_it() {
+    let mut runner = FakeRunner::start(1, 0);
+    let config = ProxyConfig { threads: 2, ..one_thread() };
+    let door = Door::open(config, RoutingSnapshot::default()).await;
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        door.publish(RoutingSnapshot::default());
+        // All threads have seen that nobody runs.
+        assert_eq!(door.refusal("/s/weather").await.1, 1013);
+        door.publish(weather([runner.instance.clone()]));
+        clients.push(door.client("/s/weather").await);
+        drop(runner.next().await.take().await);
+    }
+}
+
 #[tokio::test]
 async fn those_who_wait_are_served_in_the_order_they_came() {
     let mut runner = FakeRunner::start(1, 0);

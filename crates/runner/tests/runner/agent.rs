@@ -46,7 +46,9 @@ fn what_cannot_be_started_is_told_by_name() {
 fn the_environment_and_folder_are_those_of_the_spec() {
     let mut setup = Setup::script("env > env; pwd; ulimit -n; cat; kill -9 $$");
     setup.spec.environment.insert("GREETING".into(), "hello world".into());
-    setup.spec.environment.insert("MYAGENT_START_ID".into(), "forged".into());
+    for ours in ["MYAGENT_START_ID", "MYAGENT_SERVICE", "PORT", "HOST"] {
+        setup.spec.environment.insert(ours.into(), "forged".into());
+    }
     let start_id = setup.spec.start_id;
     let rig = setup.start();
     let (_, lines, _) = rig.connect().until_exited();

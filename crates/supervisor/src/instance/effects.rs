@@ -3,6 +3,7 @@
 use super::task::{Done, Runner, Task};
 use crate::observed::What;
 use crate::probe::{self, Target};
+use crate::process::Watched;
 use crate::{attach, launch, ports};
 use myagent_core::config::ServiceConfig;
 use myagent_core::lifecycle::Event;
@@ -139,16 +140,19 @@ impl Task {
 
     /// The runner has nothing more to do: it ends by itself, or is helped to.
     pub(super) async fn end_runner(&mut self) {
-        let Some(Runner { mut process, .. }) = self.runner.take() else { return };
+        if let Some(process) = self.take_runner().await {
+            self.work.spawn(async move {
+                bury(process).await;
+                Done::Buried
+            });
+        }
+    }
+
+    async fn take_runner(&mut self) -> Option<Watched> {
+        let Runner { process, .. } = self.runner.take()?;
         self.tell(What::RunnerEnded(self.report.totals)).await;
         self.report = myagent_core::wire::control::Report::default();
-        self.work.spawn(async move {
-            if tokio::time::timeout(BURY_TIMEOUT, process.exited()).await.is_err() {
-                process.signal(Signal::KILL);
-                process.exited().await;
-            }
-            Done::Buried
-        });
+        Some(process)
     }
 
     /// The connection broke: the runner is ending, or the machine is in trouble. Its process tells.
@@ -175,20 +179,24 @@ impl Task {
 
     pub(super) async fn clear_leftovers(&mut self) {
         self.end_runner().await;
-        let (exe, tree) = (self.deps.config.exe.clone(), self.tree.take());
+        let (config, tree) = (self.deps.config.clone(), self.tree.take());
         self.work.spawn(async move {
             match tree {
-                Some(tree) => Done::Cleared(attach::clear(exe, tree).await),
+                Some(tree) => Done::Cleared(attach::clear(config.exe, config.runtime_dir, tree).await),
                 None => Done::Cleared(Vec::new()),
             }
         });
     }
 
-    /// *Stopped* only when the port binds.
-    pub(super) fn check_port(&mut self) {
+    /// *Stopped* only when the runner has ended too, and the port binds.
+    pub(super) async fn end_runner_and_check_port(&mut self) {
+        let process = self.take_runner().await;
         let port = self.lease.as_ref().map(ports::Lease::port);
         let host = ports::address(&self.wanted.service.host);
         self.work.spawn(async move {
+            if let Some(process) = process {
+                bury(process).await;
+            }
             let Some(port) = port else { return Done::PortChecked(None) };
             let deadline = Instant::now() + PORT_TIMEOUT;
             loop {
@@ -207,6 +215,14 @@ impl Task {
                 }
             }
         });
+    }
+}
+
+/// Waits for the end of a runner that was told to end, and helps it if that takes too long.
+async fn bury(mut process: Watched) {
+    if tokio::time::timeout(BURY_TIMEOUT, process.exited()).await.is_err() {
+        process.signal(Signal::KILL);
+        process.exited().await;
     }
 }
 

@@ -6,6 +6,7 @@ use myagent_core::health::Health;
 use myagent_core::instance::InstanceState;
 use myagent_core::lifecycle::State;
 use myagent_core::reconcile;
+use myagent_core::wire::control::Phase;
 
 impl Task {
     pub(super) fn show(&self) -> Observed {
@@ -18,14 +19,18 @@ impl Task {
             (_, InstanceState::Stopping) => reconcile::Observed::Stopping,
             _ => reconcile::Observed::Active,
         };
+        // Its main process has ended; what the restart policy makes of that is known when the rest of its tree is gone.
+        let ending =
+            self.machine.state.eligible() && status.is_some_and(|status| !matches!(status.phase, Phase::Up));
         let running = matches!(state, InstanceState::Running | InstanceState::Unhealthy);
         Observed {
             state,
             activity,
             eligible: self.machine.state.eligible()
                 && !outdated
+                && !ending
                 && status.is_none_or(|status| !status.draining),
-            may_become_eligible: self.machine.state.may_become_eligible(),
+            may_become_eligible: self.machine.state.may_become_eligible() || ending,
             runner: runner.map(|runner| runner.record.clone()),
             port: runner.and_then(|runner| runner.record.port).or(self.last_port),
             agent_pid: status.and_then(|status| status.agent_pid),

@@ -231,10 +231,10 @@ impl Task {
             RunnerLine::Answer { id, answer: Answer::Stopped { exit, survivors } } => {
                 if self.runner.as_ref().is_some_and(|runner| runner.stop_request == Some(id)) {
                     self.last_exit = exit.or(self.last_exit.take());
-                    self.end_runner().await;
                     if survivors.is_empty() {
-                        self.check_port();
+                        self.end_runner_and_check_port().await;
                     } else {
+                        self.end_runner().await;
                         self.step(Event::Gone { survivors }).await;
                     }
                 }

@@ -99,6 +99,19 @@ async fn a_worker_that_its_runner_restarts_takes_the_instance_out_of_routing_mea
 }
 
 #[tokio::test]
+async fn an_agent_that_has_ended_gets_no_more_clients_while_its_tree_is_cleared() {
+    let process = waiting_process();
+    let (mut stage, listener) =
+        stage(service("ws://127.0.0.1:1/", quiet()), &process, started(&process), true);
+    let mut runner = FakeRunner::answer(&listener, process, CURRENT).await;
+    runner.serve_until(&Phase::Up, stage.until("eligible", |o| o.eligible && o.agent_pid.is_some())).await;
+    let ended = crate::fake_runner::status(Phase::Stopping);
+    runner.say(myagent_core::wire::control::RunnerEvent::Status(ended)).await;
+    let observed = stage.until("out of routing", |o| !o.eligible).await;
+    assert!(observed.may_become_eligible);
+}
+
+#[tokio::test]
 async fn a_runner_that_dies_is_cleared_up_after_and_judged() {
     let process = waiting_process();
     let (mut stage, listener) =

@@ -157,7 +157,7 @@ impl Stage {
         };
         match timeout(PATIENCE, wait).await {
             Ok(observed) => observed,
-            Err(_) => panic!("{what} was never seen; last: {:?}", self.last),
+            Err(elapsed) => panic!("{what} was never seen ({elapsed}); last: {:?}", self.last),
         }
     }
 

@@ -12,6 +12,8 @@ pub struct Options {
     pub delay: Duration,
     /// Open the port only after this time.
     pub listen_after: Option<Duration>,
+    /// Answer plain HTTP requests with 503 for this time; then, and without this option, with 200.
+    pub warm_up: Option<Duration>,
     /// Never open the port.
     pub never_listen: bool,
     /// End after this time, with [`Options::code`].
@@ -65,6 +67,7 @@ impl Options {
                 "--echo" => options.echo = true,
                 "--delay" => options.delay = seconds(&name, &value()?)?,
                 "--listen-after" => options.listen_after = Some(seconds(&name, &value()?)?),
+                "--warm-up" => options.warm_up = Some(seconds(&name, &value()?)?),
                 "--never-listen" => options.never_listen = true,
                 "--exit-after" => options.exit_after = Some(seconds(&name, &value()?)?),
                 "--code" => options.code = number(&name, &value()?)?,

@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_websockets::{Message, ServerBuilder, WebSocketStream};
 
 /// How often a hanging agent looks whether it still hangs, and one that may hang whether it does.
@@ -85,7 +86,8 @@ async fn run(options: Options) -> Result<i32> {
 
 /// Serves clients until it is dropped: an agent inside a test. Options about the process itself are for [`main`] only.
 pub async fn serve(listener: TcpListener, options: Options) -> Result<()> {
-    let agent = Arc::new(Agent { options, had_handshake: AtomicBool::new(false) });
+    let warm_at = Instant::now() + options.warm_up.unwrap_or_default();
+    let agent = Arc::new(Agent { options, warm_at, had_handshake: AtomicBool::new(false) });
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
@@ -101,6 +103,8 @@ pub async fn serve(listener: TcpListener, options: Options) -> Result<()> {
 
 struct Agent {
     options: Options,
+    /// From then on plain HTTP is answered with 200.
+    warm_at: Instant,
     had_handshake: AtomicBool,
 }
 
@@ -110,10 +114,31 @@ impl Agent {
             || self.options.hang_while.as_ref().is_some_and(|file| file.exists())
     }
 
-    async fn client(&self, stream: TcpStream) -> Result<()> {
+    /// Answers a plain HTTP request; false: it is none, and nothing of it was taken.
+    async fn is_plain_http(&self, stream: &mut TcpStream) -> Result<bool> {
+        let mut head = [0; 4096];
+        // Whoever asks sends the whole head at once, as clients do.
+        let length = stream.peek(&mut head).await?;
+        let head = String::from_utf8_lossy(&head[..length]).to_ascii_lowercase();
+        if head.contains("\r\nupgrade:") || !head.starts_with("get ") {
+            return Ok(false);
+        }
+        let status = if Instant::now() < self.warm_at { "503 Service Unavailable" } else { "200 OK" };
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n");
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closed with its request unread, the connection would be reset.
+        tokio::io::copy(stream, &mut tokio::io::sink()).await?;
+        Ok(true)
+    }
+
+    async fn client(&self, mut stream: TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
         while self.hangs() {
             sleep(LOOK).await;
+        }
+        if self.is_plain_http(&mut stream).await? {
+            return Ok(());
         }
         let (_, mut socket) = ServerBuilder::new().accept(stream).await?;
         self.had_handshake.store(true, Ordering::Relaxed);
