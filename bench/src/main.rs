@@ -2,8 +2,10 @@
 //! medians over interleaved rounds beside their budgets.
 //!
 //! `bench/run.sh` builds everything and runs all cases; `myagent-bench CASE…` runs some. The load generator is in `load`, a
-//! case per file in `cases`. With `agent` as its first argument the program is the agent that cases need.
+//! case per file in `cases`. With `agent` as its first argument the program is the agent that cases need, with `load` it
+//! puts one load on an address.
 
+mod by_hand;
 mod cases;
 mod fleet;
 mod load;
@@ -25,7 +27,13 @@ fn main() -> ExitCode {
         return myagent_testkit::fake_agent::main(arguments);
     }
     let mut report = Report::new(std::io::stdout());
-    match run(arguments, &mut report) {
+    let by_hand = arguments.next_if(|first| first == "load").is_some();
+    let result = if by_hand {
+        by_hand::run(&arguments.collect::<Vec<_>>()).map(|line| report.note(&line))
+    } else {
+        run(arguments, &mut report)
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report.note(&format!("failed: {error:#}"));

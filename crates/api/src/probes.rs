@@ -17,7 +17,7 @@ async fn live() -> &'static str {
     "ok\n"
 }
 
-/// A listener is opened only when the control plane runs, so whoever gets an answer gets "ready".
+/// A listener is opened when the control plane runs or is about to, and requests wait for it: whoever gets an answer gets "ready".
 async fn ready() -> &'static str {
     "ok\n"
 }

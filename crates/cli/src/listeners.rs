@@ -194,10 +194,7 @@ impl Listeners {
 /// What the front door says goes to the log; the truth about connections comes from the runners.
 async fn log_hints(mut hints: mpsc::Receiver<myagent_proxy::ProxyEvent>) {
     while let Some(hint) = hints.recv().await {
-        match hint {
-            myagent_proxy::ProxyEvent::HandedOver { .. } => {}
-            other => tracing::info!(?other, "front door"),
-        }
+        tracing::info!(?hint, "front door");
     }
 }
 

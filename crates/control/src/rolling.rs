@@ -17,10 +17,16 @@ pub(crate) async fn restart(
 ) -> Result<(), Problem> {
     match mode {
         RestartMode::Rolling => {
-            for key in keys {
+            let number = keys.len();
+            for (done, key) in keys.into_iter().enumerate() {
                 let before = runner(&handle, name, key);
                 tell(&handle, key).await?;
-                until_back(&handle, name, key, before).await?;
+                until_back(&handle, name, key, before).await.map_err(|mut problem| {
+                    if done + 1 < number {
+                        problem.detail += "; those after it were left as they are";
+                    }
+                    problem
+                })?;
             }
         }
         RestartMode::AllAtOnce => {
@@ -68,10 +74,7 @@ async fn until_back(
             }
             Some(instance) if matches!(instance.status, InstanceState::Error | InstanceState::Stopped) => {
                 let cause = instance.error_message.unwrap_or_else(|| "it was stopped".to_owned());
-                return failed(format!(
-                    "{} did not come back: {cause}; the others were left as they are",
-                    instance.name
-                ));
+                return failed(format!("{} did not come back: {cause}", instance.name));
             }
             Some(_) => {}
         }

@@ -10,6 +10,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -25,6 +26,12 @@ const SEND_BUFFER: usize = 8 * MAX_MESSAGE;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Flags of every socket made here.
 pub(crate) const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+thread_local! {
+    /// Where a thread's messages arrive: room for the largest one, made (and zeroed) once and not for each message, of
+    /// which nearly all have a few hundred bytes.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One end of a connected SEQPACKET socket. Dropping it closes it; descriptors on their way to it are closed too.
 #[derive(Debug)]
@@ -90,7 +97,7 @@ impl Channel {
         send(self.socket.get_ref(), message, descriptor)
     }
 
-    /// Receives the next message into `buffer` (what was in it is replaced; its capacity grows to [`MAX_MESSAGE`] once).
+    /// Receives the next message into `buffer` (what was in it is replaced; it grows to the size of the message).
     /// `None`: the peer closed its end and everything it sent was read. Cancel-safe: a message is returned, or still in
     /// the socket. A message that is longer than [`MAX_MESSAGE`] or carries more than one descriptor is thrown away,
     /// its descriptors closed, and reported as `InvalidData`; the channel goes on.
@@ -148,12 +155,16 @@ fn send(socket: &OwnedFd, message: &[u8], descriptor: Option<BorrowedFd<'_>>) ->
 fn recv(socket: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<Option<Received>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    buffer.resize(MAX_MESSAGE, 0);
-    let received = retry_on_intr(|| {
-        let mut parts = [IoSliceMut::new(buffer)];
-        rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)
+    let received = SCRATCH.with_borrow_mut(|scratch| {
+        scratch.resize(MAX_MESSAGE, 0);
+        let received = retry_on_intr(|| {
+            let mut parts = [IoSliceMut::new(scratch)];
+            rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)
+        });
+        buffer.clear();
+        buffer.extend_from_slice(&scratch[..received.as_ref().map_or(0, |message| message.bytes)]);
+        received
     });
-    buffer.truncate(received.as_ref().map_or(0, |message| message.bytes));
     let received = match received {
         // The peer closed its end with messages of ours unread; for the reader that is an end like any other.
         Err(Errno::CONNRESET) => return Ok(None),

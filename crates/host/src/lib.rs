@@ -37,9 +37,13 @@ use std::path::Path;
 /// The main module of the worker; it comes to the worker over its socket, after the modules that it uses.
 pub const WORKER_SOURCE: &str = include_str!("worker.py");
 
-/// Reads the worker's modules from its socket and runs the last one. Short, because it stands in the process list.
+/// Reads the worker's modules from its socket and runs the last one. Short, because it stands in the process list; but a
+/// Python that is too old for them, also a 2.7, must get as far as saying so.
 const BOOTSTRAP: &str = "\
 import json,os,socket,sys,types
+if sys.version_info<(3,9):
+ e='the worker needs Python 3.9 or newer, and this is '+sys.version.split()[0]
+ os.write(int(os.environ['MYAGENT_WORKER_FD']),(json.dumps(dict(type='load_failed',message=e))+'\\n').encode());sys.exit(e)
 s=socket.socket(fileno=int(os.environ['MYAGENT_WORKER_FD']));s.setblocking(True);f=s.makefile('rb')
 for n,c in json.loads(f.readline() or b'[]'):
  m=sys.modules[n]=types.ModuleType(n);exec(compile(c,n+'.py','exec'),m.__dict__)

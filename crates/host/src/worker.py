@@ -59,8 +59,6 @@ class Worker:
     def load(self, path):
         self.loader = Loader(path, self)
         try:
-            if sys.version_info < (3, 9):
-                raise LoadError("the worker needs Python 3.9 or newer, and this is " + sys.version.split()[0])
             caller = self.loader.load()
         except BaseException as error:  # SystemExit too: a file that ends the process is a file that cannot be loaded
             if self.ending:

@@ -172,7 +172,7 @@ async fn route(thread: &Rc<Thread>, mut client: Client, head: &Head, mut attempt
             Step::Offer(link, strategy) => {
                 let leave_queue = || drop(place.take());
                 let offered = link.offer(thread, client, strategy, attempts.count, leave_queue).await;
-                match attempts.note(thread, &link, offered) {
+                match attempts.note(&link, offered) {
                     Some(returned) => client = returned,
                     None => return,
                 }
@@ -249,13 +249,9 @@ fn is_known(thread: &Thread, service: Option<&str>) -> bool {
 
 impl Attempts {
     /// Notes what became of an offer; the client, if it is here again.
-    fn note(&mut self, thread: &Thread, link: &Link, offered: Offered) -> Option<Client> {
+    fn note(&mut self, link: &Link, offered: Offered) -> Option<Client> {
         let (client, detail) = match offered {
-            Offered::Taken(connection_id) => {
-                thread.shared.tell(ProxyEvent::HandedOver { connection_id, key: link.key() });
-                return None;
-            }
-            Offered::Lost => return None,
+            Offered::Taken | Offered::Lost => return None,
             Offered::GivenBack { client, reason, detail } => {
                 // Full, draining and not ready pass by themselves: waiting helps. An agent that answers with an error
                 // of its own will do so again.

@@ -61,7 +61,7 @@ enum Answer {
 /// What became of an offer.
 pub(crate) enum Offered {
     /// The runner has the client.
-    Taken(ConnectionId),
+    Taken,
     /// The runner ended, or the proxy does, with the client's socket in its hands.
     Lost,
     /// The client is here again.
@@ -178,7 +178,7 @@ impl Link {
             answered = Ok(answer.await);
         }
         match answered {
-            Ok(Ok(Answer::Taken)) => Offered::Taken(id),
+            Ok(Ok(Answer::Taken)) => Offered::Taken,
             Ok(Ok(Answer::GivenBack { client, reason, detail })) => {
                 Offered::GivenBack { client, reason, detail }
             }
@@ -237,7 +237,7 @@ async fn send(
 /// Reads a runner's answers until it ends or is retired and owes none.
 async fn read(thread: Rc<Thread>, link: Rc<Link>, channel: Rc<Channel>) {
     while !(link.is_retired.get() && link.pending.borrow().is_empty()) {
-        // A fresh buffer each time: a channel that is quiet, and most are, holds none.
+        // A fresh buffer each time, as large as the message: a channel that is quiet, and most are, holds none.
         let mut buffer = Vec::new();
         let received = tokio::select! {
             received = channel.recv(&mut buffer) => received,
@@ -246,7 +246,10 @@ async fn read(thread: Rc<Thread>, link: Rc<Link>, channel: Rc<Channel>) {
         match received {
             Ok(Some(Received { descriptor })) => {
                 link.last_heard.set(Some(Instant::now()));
-                link.unmark_silent(&thread);
+                if link.is_silent.get() {
+                    link.unmark_silent(&thread);
+                    thread.shared.tell(ProxyEvent::RunnerAnswers { key: link.key });
+                }
                 match decode::<Up>(&buffer) {
                     Ok((up, raw)) => dispatch(&thread, &link, up, raw, descriptor),
                     Err(error) => {

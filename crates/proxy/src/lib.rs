@@ -61,16 +61,11 @@ impl Default for ProxyConfig {
     }
 }
 
-/// What happened at the door. Events are hints: when the channel is full they are dropped and counted.
+/// What happened at the door that is worth a look. A hand-over is not: runners report their connections, and a wake of the
+/// control plane for each would cost more than the hand-over itself. Events are hints: when the channel is full they are
+/// dropped and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxyEvent {
-    /// A runner took a client over.
-    HandedOver {
-        /// The client's connection.
-        connection_id: ConnectionId,
-        /// Whose it is now.
-        key: InstanceKey,
-    },
     /// A client was refused for want of an instance.
     TurnedAway {
         /// What it was told.
@@ -87,6 +82,11 @@ pub enum ProxyEvent {
     },
     /// A runner left an offer unanswered for a second; it gets no more until it answers.
     RunnerSilent {
+        /// Which runner.
+        key: InstanceKey,
+    },
+    /// A silent runner said something; it gets clients again.
+    RunnerAnswers {
         /// Which runner.
         key: InstanceKey,
     },

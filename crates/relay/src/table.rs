@@ -223,6 +223,10 @@ impl Table {
         while closed.front().is_some_and(|record| record.number <= up_to) {
             closed.pop_front();
         }
+        // After a rush it gives its room back.
+        if closed.capacity() > 4 * MAX_CLOSED_PER_REPORT && closed.len() < closed.capacity() / 4 {
+            closed.shrink_to(MAX_CLOSED_PER_REPORT);
+        }
     }
 
     /// Closed records that were dropped because nobody acknowledged them.
@@ -307,6 +311,8 @@ impl Inner {
         if open.get(&state.id).is_some_and(|found| std::ptr::eq(Rc::as_ptr(found), state)) {
             open.remove(&state.id);
         }
+        // A waker keeps the memory of its task, which is over; this state may stay listed until the next report.
+        state.forget_task();
         let number = self.newest_closed.get() + 1;
         self.newest_closed.set(number);
         let mut closed = self.closed.borrow_mut();

@@ -64,7 +64,7 @@ async fn serve_channel(channel: Rc<Channel>, door: Door) {
             },
             Some(_) = clients.join_next() => {}
         }
-        // A message may be 40 KiB; an idle runner holds no buffer.
+        // It may be 40 KiB; an idle runner holds no buffer.
         message = Vec::new();
     }
     while clients.join_next().await.is_some() {}

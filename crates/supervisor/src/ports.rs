@@ -1,9 +1,10 @@
 //! Ports: reserved under a lock, tested by binding, held by a lease until the instance is gone.
 
 use myagent_core::ports::{PortError, choose};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The ports that instances of this manager have.
@@ -71,9 +72,15 @@ pub(crate) fn address(host: &str) -> IpAddr {
     host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
-/// Whether somebody can listen there now (the standard library sets `SO_REUSEADDR`).
+/// Whether somebody can listen there now, with `SO_REUSEADDR`. Binds and does not listen: a child that is being forked at
+/// this moment holds a copy of the socket until its exec, and a copy that listened would be in the way of the next who asks.
 pub(crate) fn binds(host: IpAddr, port: u16) -> io::Result<()> {
-    TcpListener::bind((host, port)).map(|_| ())
+    let address = SocketAddr::new(host, port);
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(())
 }
 
 fn in_use(host: IpAddr, port: u16, error: &io::Error) -> String {
@@ -134,6 +141,7 @@ fn command_line(pid: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -152,5 +160,15 @@ mod tests {
         assert!(ports.lease_fixed(HOST, port).unwrap_err().contains("belongs to another instance"));
         drop(lease);
         assert!(ports.lease_fixed(HOST, port).is_ok());
+    }
+
+    #[test]
+    fn asking_is_not_in_the_way_of_others_who_ask() {
+        let free = TcpListener::bind((HOST, 0)).unwrap().local_addr().unwrap().port();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..500).for_each(|_| binds(HOST, free).unwrap()));
+            }
+        });
     }
 }

@@ -3,7 +3,7 @@
 use super::App;
 use crate::client::service_path;
 use crate::output;
-use crate::output::human::{ago, plain};
+use crate::output::human::{ago, count, plain};
 use crate::output::table::{self, words};
 use crate::output::{Colour, service};
 use anyhow::Result;
@@ -41,7 +41,11 @@ pub(super) async fn fleet(app: &App) -> Result<()> {
         format!("services     {}", numbers(&fleet.services)),
         format!("instances    {}", numbers(&fleet.instances)),
         format!("health       {}", numbers(&fleet.health)),
-        format!("clients      {} connections, {} sessions", fleet.active_connections, fleet.active_sessions),
+        format!(
+            "clients      {}, {}",
+            count(fleet.active_connections as usize, "connection"),
+            count(fleet.active_sessions as usize, "session")
+        ),
     ];
     let ill: Vec<&ServiceView> = views.iter().filter(|view| is_ill(view)).collect();
     if !ill.is_empty() {

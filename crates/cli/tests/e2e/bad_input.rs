@@ -326,12 +326,16 @@ async fn a_wrong_interpreter_is_told_at_the_start() -> Result<()> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         Ok(path.display().to_string())
     };
-    // Not Python at all; one that is no program; one that is too old, as far as can be seen from outside.
+    // Not Python at all; one that is no program; one that is too old, or says so.
     let no_python = python("no-python", "#!/bin/sh\necho I am no Python >&2\nexit 3\n")?;
     let no_program = python("no-program", "#!/no/such/interpreter\n")?;
-    for (name, interpreter, word) in
-        [("none", no_python, "exit code 3"), ("broken", no_program, "no-program")]
-    {
+    let old = "#!/bin/sh\nexec python3 -u -c \"import sys\nsys.version_info=(3,8)\nsys.version='3.8.7 (old)'\n$3\"\n";
+    let old = python("old-python", old)?;
+    for (name, interpreter, word) in [
+        ("none", no_python, "exit code 3"),
+        ("broken", no_program, "no-program"),
+        ("old", old, "needs Python 3.9 or newer, and this is 3.8.7"),
+    ] {
         manager.ok(&["register", name, "good.py", "--python", &interpreter, "--no-auto-restart"]).await?;
         let failed = manager.cli(&["start", name]).await?;
         assert_eq!(check(name, &failed, 1, &[word]), None);

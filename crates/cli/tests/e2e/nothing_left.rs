@@ -22,8 +22,11 @@ class Agent:
 agent = Agent()
 "#;
 
+/// The descendants of one start, by the way each was started.
+type Family = Vec<(&'static str, Process)>;
+
 /// Waits for all descendants of one start, and forgets their files, so that the next start writes its own.
-async fn descendants(tree: &Path) -> Vec<(&'static str, Process)> {
+async fn descendants(tree: &Path) -> Family {
     let mut found = Vec::new();
     for name in DESCENDANTS {
         let file = tree.join(name);
@@ -79,7 +82,7 @@ impl Story {
         Ok(Self { server, manager, tree, name: "parent" })
     }
 
-    async fn start(&self) -> Result<Vec<(&'static str, Process)>> {
+    async fn start(&self) -> Result<Family> {
         self.manager.ok(&["start", self.name]).await?;
         Ok(descendants(&self.tree).await)
     }
@@ -113,10 +116,20 @@ impl Story {
         .await;
     }
 
+    /// The delay doubles with each end; a restart by the user begins anew, and it leaves nothing either.
+    async fn restart(&self, family: Family) -> Result<Family> {
+        self.manager.ok(&["restart", self.name]).await?;
+        assert_gone(&family, "restart");
+        Ok(descendants(&self.tree).await)
+    }
+
     /// Kills one process `times` times; each time all descendants of that start go, and it comes back.
     async fn killed(&self, kind: &str, times: usize) -> Result<()> {
         let mut family = self.start().await?;
-        for _ in 0..times {
+        for round in 0..times {
+            if round % 3 == 2 {
+                family = self.restart(family).await?;
+            }
             let victim = self.process(kind).await?;
             victim.kill();
             wait_until_gone(&family, &format!("kill -9 of {kind}")).await;
@@ -161,7 +174,10 @@ async fn after_the_runner_was_killed() -> Result<()> {
 async fn after_the_manager_and_then_the_runner_were_killed() -> Result<()> {
     let mut story = Story::new(&[], false).await?;
     let mut family = story.start().await?;
-    for _ in 0..rounds(2, 50) {
+    for round in 0..rounds(2, 50) {
+        if round % 3 == 2 {
+            family = story.restart(family).await?;
+        }
         let runner = story.process("runner_pid").await?;
         story.server.signal(Signal::KILL);
         runner.kill();

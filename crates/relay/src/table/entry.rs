@@ -114,6 +114,11 @@ impl State {
         }
     }
 
+    /// Nobody waits for [`State::disconnect`] any more.
+    pub(super) fn forget_task(&self) {
+        *self.waker.borrow_mut() = None;
+    }
+
     /// Asks the task to close it. The first request counts.
     pub(super) fn disconnect(&self, code: u16, reason: &str) {
         self.disconnect.borrow_mut().get_or_insert_with(|| Box::new((code, reason.to_owned())));
