@@ -43,8 +43,8 @@ gen: ## write the generated pages of docs/reference; a test fails if they are no
 bench: ## measure, side by side with others; minutes
 	bench/run.sh
 
-soak: ## load for a long time and watch what grows
-	bench/soak.sh
+soak: ## the stories with their big counts: 50 trees, 20 managers killed, floods of 20 s; a quarter of an hour
+	MYAGENT_SOAK=1 cargo nextest run --locked --package myagent-cli --test e2e --profile soak
 
 coverage: ## the tests with a report of the lines they miss, in target/coverage/html
 	scripts/coverage.sh --html

@@ -1,6 +1,8 @@
 //! What processes cost, from /proc: memory as the kernel counts it, processor time to the nanosecond.
 
 use anyhow::{Context, Result};
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fs;
 use std::time::Duration;
 
@@ -44,4 +46,35 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
 /// Processor time of several processes.
 pub(crate) fn cpu_of_all(pids: &[u32]) -> Result<Duration> {
     pids.iter().map(|pid| cpu(*pid)).sum()
+}
+
+/// Processes that share one core for as long as this lives.
+pub(crate) struct OneCore {
+    before: Vec<(Pid, CpuSet)>,
+}
+
+impl OneCore {
+    /// Moves the main threads of these processes to the second core (the first one has the interrupts).
+    pub(crate) fn pin(pids: &[u32]) -> Result<Self> {
+        let mut before = Vec::new();
+        for pid in pids {
+            let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw).context("no process id")?;
+            let all = sched_getaffinity(Some(pid))?;
+            let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
+            let mut one = CpuSet::new();
+            one.set(*cores.get(1).or(cores.first()).context("no core")?);
+            sched_setaffinity(Some(pid), &one)?;
+            before.push((pid, all));
+        }
+        Ok(Self { before })
+    }
+}
+
+impl Drop for OneCore {
+    fn drop(&mut self) {
+        for (pid, all) in &self.before {
+            // One that has ended needs no core.
+            let _ = sched_setaffinity(Some(*pid), all);
+        }
+    }
 }

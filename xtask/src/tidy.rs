@@ -95,6 +95,8 @@ fn looks_like_path(text: &str, exists: impl Fn(&str) -> bool) -> bool {
         return false;
     }
     match text.split_once('/') {
+        // What a build makes is not there in a fresh checkout.
+        Some(("target", _)) => false,
         Some((first, _)) => exists(first) || exists(&format!("crates/{first}")),
         None => has_extension(text, "md"),
     }

@@ -6,7 +6,7 @@ use myagent_core::error::{Code, Problem};
 use myagent_core::request::{ListenRequest, ListenerKind};
 use myagent_core::routing::RoutingSnapshot;
 use myagent_core::settings::Settings;
-use myagent_proxy::{ListenerId, Proxy, ProxyConfig};
+use myagent_proxy::{ListenerId, Proxy, ProxyConfig, ProxyEvent};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -192,9 +192,23 @@ impl Listeners {
 }
 
 /// What the front door says goes to the log; the truth about connections comes from the runners.
-async fn log_hints(mut hints: mpsc::Receiver<myagent_proxy::ProxyEvent>) {
+async fn log_hints(mut hints: mpsc::Receiver<ProxyEvent>) {
     while let Some(hint) = hints.recv().await {
-        tracing::info!(?hint, "front door");
+        match hint {
+            ProxyEvent::TurnedAway { reason, service } => {
+                tracing::info!(service, reason, "client turned away")
+            }
+            ProxyEvent::GivenBack { key, reason } => {
+                tracing::info!(service = %key.service_id, index = key.index, ?reason, "runner gave a client back");
+            }
+            ProxyEvent::RunnerSilent { key } => {
+                let index = key.index;
+                tracing::warn!(service = %key.service_id, index, "runner is silent: no clients for it until it answers");
+            }
+            ProxyEvent::RunnerAnswers { key } => {
+                tracing::info!(service = %key.service_id, index = key.index, "runner answers again");
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use myagent_core::wire::control::Totals;
 use myagent_core::{Clock, InstanceKey, ServiceId};
 use myagent_store::{EventDraft, HealthCheck, Store, StoreError, StoredInstance};
 use myagent_supervisor::{Command as InstanceCommand, Deps, Past, Ports, RunnerRecord, Update, What};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -138,7 +139,14 @@ impl Engine {
         let totals = self.store.totals()?;
         for service in self.store.services()? {
             let id = service.service_id;
-            let secrets = self.store.secrets(id)?;
+            let secrets = match self.store.secrets(id) {
+                // The fleet must not stand still for it: this service does not start, and says why.
+                Err(error @ StoreError::SecretUnreadable { .. }) => {
+                    tracing::error!(service = service.name, %error, "no secrets");
+                    BTreeMap::new()
+                }
+                secrets => secrets?,
+            };
             let retired = totals.get(&id).copied().unwrap_or_default();
             self.fleet.insert(Entry::new(service, secrets, retired));
         }

@@ -94,8 +94,8 @@ fn instance(service: &Service, index: u32, slot: &Slot) -> InstanceView {
     let settled = slot.settled();
     let usage = &observed.report.usage;
     InstanceView {
-        port: observed.port,
-        endpoint: endpoint(service, observed.port),
+        port: observed.port.or(service.port),
+        endpoint: endpoint(service, observed.port.or(service.port)),
         status,
         pid: observed.agent_pid,
         runner_pid: runner.map(|runner| runner.pid),

@@ -40,8 +40,6 @@ pub struct ServiceConfig {
     pub retry_in_error: bool,
     /// Time between TERM and KILL.
     pub stop_grace: f64,
-    /// How long running turns may go on when an instance is drained.
-    pub drain_timeout: f64,
     /// Memory of the whole process tree, MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_mb: Option<u64>,
@@ -75,7 +73,6 @@ impl Default for ServiceConfig {
             max_restart_count: 3,
             retry_in_error: true,
             stop_grace: 10.0,
-            drain_timeout: 300.0,
             memory_limit_mb: None,
             cpu_limit_percent: None,
             weight: 1,
@@ -169,12 +166,6 @@ pub const KEYS: &[Key] = &[
     ),
     key("retry_in_error", Kind::Bool, false, "whether an instance in error is tried again every 300 s"),
     key("stop_grace", Kind::Seconds(0.0, 3600.0), true, "seconds between TERM and KILL"),
-    key(
-        "drain_timeout",
-        Kind::Seconds(0.0, 86_400.0),
-        true,
-        "seconds that running turns may go on when an instance is drained",
-    ),
     key(
         "memory_limit_mb",
         Kind::OptionalInteger(8, 16_777_216),

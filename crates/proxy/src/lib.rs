@@ -24,9 +24,9 @@ mod refuse;
 mod thread;
 mod ticks;
 
+use myagent_core::InstanceKey;
 use myagent_core::routing::Strategy;
 use myagent_core::wire::handover::Refusal;
-use myagent_core::{ConnectionId, InstanceKey};
 use std::time::Duration;
 
 pub use proxy::{ListenerId, Proxy};

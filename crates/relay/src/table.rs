@@ -27,6 +27,8 @@ use tokio::time::Instant;
 pub const MAX_CLOSED: usize = 10_000;
 /// Most closed records in one report; the others follow once these are acknowledged.
 pub const MAX_CLOSED_PER_REPORT: usize = 1_000;
+/// So many closed connections may be listed as touched or changed before the lists are cleared of them.
+const MAX_CLOSED_LISTED: u32 = 1_000;
 
 /// A cheap handle on the table.
 #[derive(Clone)]
@@ -45,6 +47,8 @@ struct Inner {
     touched: RefCell<Vec<Rc<State>>>,
     /// Changed since the last report.
     changed: RefCell<Vec<Rc<State>>>,
+    /// Connections that were closed since these two were cleared of closed ones.
+    closed_listed: Cell<u32>,
     closed: RefCell<VecDeque<Closed>>,
     /// Number of the newest closed record, and of the newest that was reported.
     newest_closed: Cell<u64>,
@@ -74,6 +78,7 @@ impl Table {
                 open: RefCell::default(),
                 touched: RefCell::default(),
                 changed: RefCell::default(),
+                closed_listed: Cell::new(0),
                 closed: RefCell::default(),
                 newest_closed: Cell::new(0),
                 reported_closed: Cell::new(0),
@@ -311,8 +316,16 @@ impl Inner {
         if open.get(&state.id).is_some_and(|found| std::ptr::eq(Rc::as_ptr(found), state)) {
             open.remove(&state.id);
         }
-        // A waker keeps the memory of its task, which is over; this state may stay listed until the next report.
+        // A waker keeps the memory of its task, which is over; this state may stay listed for a while.
         state.forget_task();
+        self.closed_listed.set(self.closed_listed.get() + 1);
+        if self.closed_listed.get() >= MAX_CLOSED_LISTED {
+            // In a rush of short connections the time to the next report is long. They are in their records already.
+            self.closed_listed.set(0);
+            for list in [&self.touched, &self.changed] {
+                list.borrow_mut().retain(|state| open.contains_key(&state.id));
+            }
+        }
         let number = self.newest_closed.get() + 1;
         self.newest_closed.set(number);
         let mut closed = self.closed.borrow_mut();

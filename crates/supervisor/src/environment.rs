@@ -17,6 +17,12 @@ pub(crate) fn merge(
         merged.extend(read_dot_env(&folder.join(".env"))?);
     }
     merged.extend(service.environment.clone());
+    if let Some(secret) = service.secret_names.iter().find(|secret| !secrets.contains_key(*secret)) {
+        let name = &service.name;
+        return Err(format!(
+            "the secret {secret} cannot be read with the present secret.key; restore that file, or set it again: myagent-manager update {name} --secret {secret}"
+        ));
+    }
     merged.extend(secrets.clone());
     Ok(merged)
 }
@@ -115,6 +121,16 @@ mod tests {
             let error = merge(std::iter::empty(), &service(folder.path()), &BTreeMap::new()).unwrap_err();
             assert!(error.contains(".env: line 2 is not KEY=VALUE") && !error.contains("open"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_is_told_and_not_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = Service { secret_names: ["TOKEN".to_owned()].into(), ..service(folder.path()) };
+        let error = merge(std::iter::empty(), &service, &BTreeMap::new()).unwrap_err();
+        assert!(error.contains("update a --secret TOKEN"), "{error}");
+        let secrets = [("TOKEN".to_owned(), "x".to_owned())].into();
+        assert_eq!(merge(std::iter::empty(), &service, &secrets).unwrap()["TOKEN"], "x");
     }
 
     #[test]

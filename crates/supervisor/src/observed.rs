@@ -47,7 +47,7 @@ pub struct Observed {
     pub may_become_eligible: bool,
     /// Its runner, if there is one.
     pub runner: Option<RunnerRecord>,
-    /// The last port it had.
+    /// Its port, while it has one.
     pub port: Option<u16>,
     /// The agent's process.
     pub agent_pid: Option<u32>,

@@ -12,8 +12,10 @@ use tokio_websockets::{ClientBuilder, MaybeTlsStream, Message, WebSocketStream};
 
 /// How long an agent may take to answer the close of a probe that it has passed.
 const GOODBYE: Duration = Duration::from_millis(100);
-/// Between two readiness probes.
+/// Between two readiness probes, once an agent has taken a moment.
 const READY_INTERVAL: Duration = Duration::from_millis(250);
+/// Between the first two; doubles up to [`READY_INTERVAL`], so that a quick agent is ready when it is.
+const FIRST_READY_INTERVAL: Duration = Duration::from_millis(16);
 /// The header that tells an agent that this connection is a probe.
 const PROBE_HEADER: &str = "x-myagent-probe";
 
@@ -33,20 +35,32 @@ pub(crate) struct Target {
 pub(crate) enum Found {
     /// The readiness probe succeeded.
     Ready,
+    /// The readiness probe failed, and not as it did before.
+    NotReady(String),
     /// A health check was made.
     Checked { latency: Duration, failure: Option<String> },
 }
 
 /// Probes until it is ready.
 pub(crate) async fn until_ready(target: Target, found: mpsc::Sender<Found>) {
+    let mut interval = FIRST_READY_INTERVAL;
+    let mut last = String::new();
     loop {
         let started = Instant::now();
-        if ready_once(&target).await.is_ok() {
-            // The receiver is gone only if the instance is.
-            let _ = found.send(Found::Ready).await;
-            return;
+        // The receiver is gone only if the instance is.
+        match ready_once(&target).await {
+            Ok(()) => {
+                let _ = found.send(Found::Ready).await;
+                return;
+            }
+            Err(reason) if reason != last => {
+                last.clone_from(&reason);
+                let _ = found.send(Found::NotReady(reason)).await;
+            }
+            Err(_) => {}
         }
-        sleep(READY_INTERVAL.saturating_sub(started.elapsed())).await;
+        sleep(interval.saturating_sub(started.elapsed())).await;
+        interval = (interval * 2).min(READY_INTERVAL);
     }
 }
 

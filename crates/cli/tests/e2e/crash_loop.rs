@@ -1,7 +1,8 @@
 //! An agent that dies at every start: it is tried again, later and later, and then it is an error that says why.
 
 use crate::fleet::{
-    fake, instance, is_soak, manager, number, register, rounds, wait_for_instance, wait_for_state,
+    Count, cpu_seconds, fake, instance, is_soak, manager, number, register, rounds, wait_for_instance,
+    wait_for_state,
 };
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -91,14 +92,6 @@ async fn without_restarts_the_first_end_is_the_last() -> Result<()> {
     Ok(())
 }
 
-/// Processor time of a process and of all its children that ended, seconds.
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>()).sum::<Result<_, _>>()?;
-    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
-}
-
 /// What fails again and again must not cost what works its processor.
 #[tokio::test]
 async fn a_fleet_of_them_costs_little() -> Result<()> {
@@ -125,11 +118,12 @@ async fn a_fleet_of_them_costs_little() -> Result<()> {
         })
         .await;
     }
-    let before = cpu_seconds(server.pid())?;
+    let before = cpu_seconds(server.pid(), Count::AndEnded)?;
     let started = Instant::now();
     // Not a wait for something to happen: this is the time over which is measured.
     sleep(Duration::from_secs(if is_soak() { 60 } else { 4 })).await;
-    let percent = (cpu_seconds(server.pid())? - before) / started.elapsed().as_secs_f64() * 100.0;
+    let percent =
+        (cpu_seconds(server.pid(), Count::AndEnded)? - before) / started.elapsed().as_secs_f64() * 100.0;
     // The budget is 5 % of a core for fifty.
     let bound = if is_soak() { 5.0 } else { 25.0 };
     assert!(percent < bound, "{services} services that crash cost {percent:.1} % of a core");

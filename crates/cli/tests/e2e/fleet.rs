@@ -111,3 +111,21 @@ impl Process {
         }
     }
 }
+
+/// Whose processor time is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// That of the process.
+    Itself,
+    /// Also that of its children that have ended, and of theirs.
+    AndEnded,
+}
+
+/// Processor time, seconds.
+pub(crate) fn cpu_seconds(pid: u32, count: Count) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let last = if count == Count::Itself { 13 } else { 15 };
+    let ticks = fields.get(11..last).context("not a stat line")?.iter().map(|field| field.parse::<u64>());
+    Ok(ticks.sum::<Result<u64, _>>()? as f64 / rustix::param::clock_ticks_per_second() as f64)
+}

@@ -362,12 +362,10 @@ async fn health_checks_are_no_clients() -> Result<()> {
         let two = EventClient::connect(&url).await?;
         wait_for_clients(&manager, name, 2, 2).await;
         let stats = manager.json(&["status", name]).await?["stats"].clone();
-        // One of them has a session; it sent two messages, and got at least as many.
-        assert_eq!(
-            (&stats["active_sessions"], &stats["messages_in"]),
-            (&1.into(), &2.into()),
-            "{name}: {stats:#}"
-        );
+        // One of them has a session, which is known of an agent file; it sent two messages, and got at least as many.
+        let sessions = u32::from(name == "file");
+        let found = (&stats["active_sessions"], &stats["messages_in"]);
+        assert_eq!(found, (&sessions.into(), &2.into()), "{name}: {stats:#}");
         assert!(stats["messages_out"].as_u64() >= Some(2), "{name}: {stats:#}");
         two.close().await?;
         wait_for_clients(&manager, name, 1, 2).await;

@@ -1,7 +1,8 @@
 //! Limits of memory and processor time hold for the whole tree of an agent.
 
 use crate::fleet::{
-    Process, fake, instance, manager, number, register, start_fake, wait_for_instance, wait_for_state,
+    Count, Process, cpu_seconds, fake, instance, manager, number, register, start_fake, wait_for_instance,
+    wait_for_state,
 };
 use anyhow::Result;
 use myagent_testkit::TestManager;
@@ -54,14 +55,6 @@ async fn memory_where_no_control_group_can_be_made() -> Result<()> {
     leaks(&manager).await
 }
 
-/// Processor time of one process, seconds.
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
-}
-
 #[tokio::test]
 async fn processor_time() -> Result<()> {
     let manager = manager()?;
@@ -72,10 +65,10 @@ async fn processor_time() -> Result<()> {
         return Ok(());
     }
     let pid = number(&instance(&manager, "burn").await?["pid"])?;
-    let (before, began) = (cpu_seconds(pid)?, Instant::now());
+    let (before, began) = (cpu_seconds(pid, Count::Itself)?, Instant::now());
     // Not a wait for something to happen: this is the time over which is measured.
     sleep(Duration::from_secs(2)).await;
-    let percent = (cpu_seconds(pid)? - before) / began.elapsed().as_secs_f64() * 100.0;
+    let percent = (cpu_seconds(pid, Count::Itself)? - before) / began.elapsed().as_secs_f64() * 100.0;
     assert!(percent < 50.0, "{percent:.0} % of a core, where 10 % are allowed");
     Ok(())
 }

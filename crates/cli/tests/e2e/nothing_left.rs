@@ -180,6 +180,7 @@ async fn after_the_manager_and_then_the_runner_were_killed() -> Result<()> {
         }
         let runner = story.process("runner_pid").await?;
         story.server.signal(Signal::KILL);
+        wait_for(PATIENCE, "the manager's end", async || story.server.try_wait().unwrap()).await;
         runner.kill();
         wait_for(PATIENCE, "the runner's end", async || (!runner.is_alive()).then_some(())).await;
         story.server = story.manager.up().await?;

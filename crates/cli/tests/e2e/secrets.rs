@@ -261,3 +261,27 @@ async fn a_dot_env_that_cannot_be_read_is_told_without_its_content() -> Result<(
     assert!(shown.contains(".env: line 2") && !shown.contains("hidden-value"), "{shown}");
     Ok(())
 }
+
+#[tokio::test]
+async fn without_its_key_a_service_with_secrets_says_so_and_the_others_run() -> Result<()> {
+    let manager = manager()?;
+    let agent = fake_agent::path().display().to_string();
+    with_variable(&manager, "ONE", "1", &["register", "secretive", "--secret", "ONE", "--", &agent]).await?;
+    manager.ok(&["register", "open", "--auto-start", "--", &agent]).await?;
+    manager.ok(&["shutdown"]).await?;
+    fs::remove_file(manager.data_dir().join("secret.key"))?;
+
+    manager.ok(&["start", "open"]).await?;
+    let failed = manager.cli(&["start", "secretive"]).await?;
+    assert_eq!(failed.status, 1, "{failed}");
+    assert!(failed.stderr.contains("ONE") && failed.stderr.contains("secretive --secret ONE"), "{failed}");
+    // The value is not thrown away by a change of something else; and a new one makes it run.
+    manager.ok(&["update", "secretive", "--description", "x"]).await?;
+    let failed = manager.cli(&["start", "secretive"]).await?;
+    assert!(failed.stderr.contains("ONE"), "{failed}");
+    with_variable(&manager, "ONE", "2", &["update", "secretive", "--secret", "ONE"]).await?;
+    manager.ok(&["start", "secretive"]).await?;
+    assert_eq!(agent_environment(&manager, "secretive").await?["ONE"], "2");
+    manager.ok(&["shutdown"]).await?;
+    Ok(())
+}

@@ -3,7 +3,7 @@
 use super::storage;
 use crate::check;
 use crate::engine::Engine;
-use myagent_core::error::{Code, Problem};
+use myagent_core::error::{Code, FieldError, Problem};
 use myagent_core::request::Changes;
 use myagent_core::view::ServiceView;
 use std::sync::Arc;
@@ -32,9 +32,16 @@ impl Engine {
         if service == *entry.service && secrets == *entry.secrets {
             return self.handle.service(name);
         }
+        let unknown = service.secret_names.iter().find(|name| !secrets.contains_key(*name));
+        if let Some(name) = unknown.filter(|_| secrets != *entry.secrets) {
+            let message =
+                "cannot be read with the present secret.key: set it too, or remove it with --unset-secret";
+            return Err(Problem::fields(vec![FieldError::new(format!("secrets.{name}"), message)]));
+        }
         service.version += 1;
         service.updated_at = self.clock.now();
-        self.store.update_service(&service, Some(&secrets)).map_err(|error| storage(&error))?;
+        let changed = Some(&secrets).filter(|secrets| **secrets != *entry.secrets);
+        self.store.update_service(&service, changed).map_err(|error| storage(&error))?;
         let version = service.version;
         (entry.service, entry.secrets) = (Arc::new(service), Arc::new(secrets));
         entry.configure();

@@ -195,11 +195,19 @@ pub struct Instance {
     pub restarts: u32,
     /// What is wrong, as told to people; kept until it runs again.
     pub error: Option<String>,
+    /// Why the last readiness probe failed, for the error of a start that takes too long.
+    pub not_ready: Option<String>,
 }
 
 impl Default for Instance {
     fn default() -> Self {
-        Self { state: State::Stopped, history: restart::History::default(), restarts: 0, error: None }
+        Self {
+            state: State::Stopped,
+            history: restart::History::default(),
+            restarts: 0,
+            error: None,
+            not_ready: None,
+        }
     }
 }
 

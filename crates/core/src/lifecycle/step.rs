@@ -295,7 +295,8 @@ impl Instance {
             }
             State::Starting { deadline } if now >= deadline => {
                 let seconds = policy.start_timeout.as_secs_f64();
-                let cause = format!("not ready within start_timeout={seconds} s");
+                let seen = self.not_ready.take().map_or_else(String::new, |seen| format!(": {seen}"));
+                let cause = format!("not ready within start_timeout={seconds} s{seen}");
                 if policy.external {
                     self.error = Some(cause.clone());
                     self.state = State::Unhealthy;

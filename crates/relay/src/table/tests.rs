@@ -181,3 +181,49 @@ async fn a_disconnect_reaches_the_task() {
     assert_eq!(one.disconnected().await.0, 4000, "the first request counts");
     assert_eq!(two.disconnected().await, (1001, "all out".to_owned()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_connection_keeps_nothing_of_its_task() {
+    struct Task;
+    impl std::task::Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (table, _clock) = table(0);
+    let (task, one) = (Arc::new(Task), table.open(&offer(1), None));
+    one.message_in(1);
+    let waker = Arc::clone(&task).into();
+    assert!(one.poll_disconnected(&mut std::task::Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    assert_eq!(Arc::strong_count(&task), 2);
+    one.close(1000, "");
+    assert!(table.changed(), "it is still listed for the next report");
+    assert_eq!(Arc::strong_count(&task), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_rush_the_room_for_closed_records_is_given_back() {
+    let (table, _clock) = table(0);
+    for number in 0..MAX_CLOSED {
+        table.open(&offer(number as u128), None).close(1000, "");
+    }
+    assert!(table.inner.closed.borrow().capacity() >= MAX_CLOSED);
+    table.ack_closed(u64::MAX);
+    assert!(table.inner.closed.borrow().capacity() <= 2 * MAX_CLOSED_PER_REPORT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rush_of_short_connections_piles_nothing_up_between_two_reports() {
+    let (table, _clock) = table(0);
+    let stays = table.open(&offer(u128::MAX), None);
+    for number in 0..5_000 {
+        let one = table.open(&offer(number), None);
+        one.message_in(3);
+        one.close(1000, "");
+    }
+    stays.message_in(4);
+    let listed = table.inner.touched.borrow().len() + table.inner.changed.borrow().len();
+    assert!(listed <= 2 * MAX_CLOSED_LISTED as usize + 2, "{listed}");
+    let report = table.report(false);
+    assert_eq!((report.open.len(), report.open[0].bytes_in), (1, 4));
+    assert_eq!((report.totals.messages_in, report.totals.bytes_in), (5_001, 15_004));
+}

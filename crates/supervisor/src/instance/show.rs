@@ -32,7 +32,7 @@ impl Task {
                 && status.is_none_or(|status| !status.draining),
             may_become_eligible: self.machine.state.may_become_eligible() || ending,
             runner: runner.map(|runner| runner.record.clone()),
-            port: runner.and_then(|runner| runner.record.port).or(self.last_port),
+            port: runner.and_then(|runner| runner.record.port),
             agent_pid: status.and_then(|status| status.agent_pid),
             restarts: self.machine.restarts,
             last_exit: self.last_exit.clone(),

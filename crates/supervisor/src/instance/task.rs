@@ -374,6 +374,7 @@ impl Task {
     async fn probed(&mut self, found: Found) {
         match found {
             Found::Ready => self.became_ready().await,
+            Found::NotReady(reason) => self.machine.not_ready = Some(reason),
             Found::Checked { latency, failure } => {
                 let failure = failure.or_else(|| self.blocked());
                 let at = self.deps.config.clock.now();

@@ -35,6 +35,8 @@ async fn a_runner_that_was_ready_is_running_at_once_with_its_restarts_and_stops_
     let stop = runner.request(&Phase::Up).await;
     assert_eq!(stop.request, Request::Stop { grace: Some(10.0) });
     runner.reply(stop.id, Answer::Stopped { exit: None, survivors: vec![] }).await;
+    // A runner ends when it has said so, and only then is the instance stopped.
+    runner.kill();
     let observed = stage.until("stopped", |o| o.state == InstanceState::Stopped).await;
     assert_eq!((observed.commands_seen, observed.runner), (1, None));
 }

@@ -2,7 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use myagent_testkit::fake_agent::{self, DESCENDANTS, Options, serve};
-use myagent_testkit::{EventClient, client, processes, wait_for};
+use myagent_testkit::{EventClient, client, http, processes, wait_for};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -117,7 +117,11 @@ async fn it_ends_as_told() {
 
 #[tokio::test]
 async fn it_says_much_and_what_it_was_given() {
-    let (mut process, _) = Process::start(&["--print-env", "--flood", "0", "0.05", "--exit-after", "0.5"]);
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report");
+    let report_path = report.to_str().unwrap();
+    let words = ["--print-env", "--flood", "0", "0.05", "--flood-report", report_path, "--exit-after", "0.5"];
+    let (mut process, _) = Process::start(&words);
     let mut output = process.0.stdout.take().unwrap();
     let text = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
@@ -127,6 +131,19 @@ async fn it_says_much_and_what_it_was_given() {
     let text = text.await.unwrap();
     assert!(text.lines().any(|line| line.starts_with("PORT=")), "{text:.200}");
     assert!(text.len() > 100_000 && text.contains("flood over"));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    assert_eq!(report["lines"], text.lines().filter(|line| line.starts_with("flood flood")).count());
+    assert!(report["longest_write_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn it_answers_plain_http_when_it_is_warm() {
+    for (warm_up, status) in [(None, 200), (Some(LONG), 503)] {
+        let (address, _tasks) = agent(Options { warm_up, ..Options::default() }).await;
+        let answer = http::request(address, "GET", "/healthz", None).await.unwrap();
+        assert_eq!(answer.status, status);
+        connected(address).await.create_session().await.unwrap();
+    }
 }
 
 #[tokio::test]
