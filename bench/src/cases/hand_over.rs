@@ -14,7 +14,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 const TARGET: &str = "/s/echo";
-const ROUND: Duration = Duration::from_secs(2);
+/// A round of a way is so many slices, with slices of the other ways between them: what others do on the machine meanwhile
+/// hits all alike.
+const SLICES: usize = 8;
+const SLICE: Duration = Duration::from_millis(250);
 const DIRECT: usize = 0;
 const THROUGH: usize = 1;
 
@@ -54,7 +57,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         let mut ways = ours()?;
         ways.extend(peers.iter().map(|peer| Way::new(peer.name, peer.address)));
         interleave(bench, &pids, &mut ways, |_, address| {
-            Connects { address, target: TARGET, at_once }.run(ROUND)
+            Connects { address, target: TARGET, at_once }.run(SLICE)
         })?;
         let what = format!("connect, {at_once} at once");
         lines(report, &what, &ways);
@@ -86,7 +89,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         let alone = (count == 1)
             .then(|| procs::OneCore::pin(&[std::process::id(), instance.runner_pid]))
             .transpose()?;
-        interleave(bench, &pids, &mut ways, |number, _| exchanges[number].run(ROUND))?;
+        interleave(bench, &pids, &mut ways, |number, _| exchanges[number].run(SLICE))?;
         drop(alone);
         let what = match talk {
             Talk::Ping if count == 1 => "echo by the host × 1, on one core".to_owned(),
@@ -113,28 +116,32 @@ fn median(way: &Way) -> f64 {
     crate::report::median(&rate(way))
 }
 
-/// Every way once in each round, forwards and backwards in turn, so that a drift of the machine hits all. The first round
-/// is thrown away.
+/// Slices of all ways, forwards and backwards in turn. The first round is thrown away.
 fn interleave(
     bench: &Bench,
     pids: &[u32],
     ways: &mut [Way],
-    mut round: impl FnMut(usize, SocketAddr) -> Result<Measured>,
+    mut slice_of: impl FnMut(usize, SocketAddr) -> Result<Measured>,
 ) -> Result<()> {
     for number in 0..=bench.rounds {
-        let mut order: Vec<usize> = (0..ways.len()).collect();
-        if number % 2 == 1 {
-            order.reverse();
-        }
-        for index in order {
-            let way = &mut ways[index];
-            let before = procs::cpu_of_all(pids)?;
-            let measured = round(index, way.address).with_context(|| way.name.to_owned())?;
-            let cpu = procs::cpu_of_all(pids)?.saturating_sub(before).as_secs_f64();
-            if number > 0 {
-                way.rounds.push(measured);
-                way.cpu.push(cpu * 1e6 / measured.count as f64);
+        let mut slices: Vec<(Vec<Measured>, Duration)> = ways.iter().map(|_| Default::default()).collect();
+        for slice in 0..SLICES {
+            let mut order: Vec<usize> = (0..ways.len()).collect();
+            if slice % 2 == 1 {
+                order.reverse();
             }
+            for index in order {
+                let way = &ways[index];
+                let before = procs::cpu_of_all(pids)?;
+                let measured = slice_of(index, way.address).with_context(|| way.name.to_owned())?;
+                slices[index].0.push(measured);
+                slices[index].1 += procs::cpu_of_all(pids)?.saturating_sub(before);
+            }
+        }
+        for (way, (slices, cpu)) in ways.iter_mut().zip(slices).filter(|_| number > 0) {
+            let whole = Measured::of_slices(&slices);
+            way.cpu.push(cpu.as_secs_f64() * 1e6 / whole.count as f64);
+            way.rounds.push(whole);
         }
     }
     Ok(())

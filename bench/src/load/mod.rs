@@ -11,6 +11,7 @@ pub(crate) use connect::{Connects, open};
 pub(crate) use exchange::{Exchange, Talk};
 pub(crate) use http::{Asker, requests};
 
+use crate::report::median;
 use anyhow::Result;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -28,6 +29,21 @@ pub(crate) struct Measured {
     pub(crate) generator: f64,
     /// Operations in all.
     pub(crate) count: usize,
+}
+
+impl Measured {
+    /// Several short ones of equal length as one. Its percentiles are the medians of theirs.
+    pub(crate) fn of_slices(slices: &[Self]) -> Self {
+        let all = |value: fn(&Self) -> f64| slices.iter().map(value).collect::<Vec<_>>();
+        let mean = |value| all(value).iter().sum::<f64>() / slices.len() as f64;
+        Self {
+            rate: mean(|slice| slice.rate),
+            p50: median(&all(|slice| slice.p50)),
+            p99: median(&all(|slice| slice.p99)),
+            generator: mean(|slice| slice.generator),
+            count: slices.iter().map(|slice| slice.count).sum(),
+        }
+    }
 }
 
 /// Counts operations until the round is over.

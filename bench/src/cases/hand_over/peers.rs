@@ -64,7 +64,7 @@ fn peer(name: &'static str, program: &str, agent: SocketAddr) -> Result<Peer> {
 
 fn haproxy(address: SocketAddr, agent: SocketAddr) -> String {
     format!(
-        "global\n maxconn 20000\ndefaults\n mode http\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n \
+        "global\n maxconn 4000\ndefaults\n mode http\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n \
          timeout tunnel 1h\nfrontend front\n bind {address}\n default_backend agents\nbackend agents\n server a {agent}\n"
     )
 }
@@ -72,11 +72,11 @@ fn haproxy(address: SocketAddr, agent: SocketAddr) -> String {
 fn nginx(address: SocketAddr, agent: SocketAddr, folder: &Path) -> String {
     let folder = folder.display();
     format!(
-        "daemon off;\nworker_processes auto;\npid {folder}/pid;\nerror_log /dev/null;\nevents {{ worker_connections 20000; }}\n\
+        "daemon off;\nworker_processes auto;\npid {folder}/pid;\nerror_log /dev/null;\nevents {{ worker_connections 4000; }}\n\
          http {{\n access_log off;\n client_body_temp_path {folder}/a;\n proxy_temp_path {folder}/b;\n \
          fastcgi_temp_path {folder}/c;\n uwsgi_temp_path {folder}/d;\n scgi_temp_path {folder}/e;\n \
          server {{ listen {address} reuseport; location / {{ proxy_pass http://{agent}; proxy_http_version 1.1; \
          proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_set_header Host $host; \
-         proxy_buffer_size 16k; proxy_read_timeout 1h; }} }}\n}}\n"
+         proxy_buffer_size 16k; proxy_buffers 8 16k; proxy_read_timeout 1h; }} }}\n}}\n"
     )
 }

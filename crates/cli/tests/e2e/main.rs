@@ -5,6 +5,7 @@ mod acceptance;
 mod background;
 mod bad_input;
 mod busy;
+mod changes;
 mod conversations;
 mod crash_loop;
 mod fleet;
