@@ -78,6 +78,8 @@ function serve(socket, first) {
     read()
   })
   socket.on('error', () => socket.destroy())
+  // Node leaves our side open when a client goes away without a close frame.
+  socket.on('end', () => socket.end())
   socket.on('close', () => client.end())
   read()
 }

@@ -16,8 +16,8 @@ use std::time::Duration;
 const TARGET: &str = "/s/echo";
 /// A round of a way is so many slices, with slices of the other ways between them: what others do on the machine meanwhile
 /// hits all alike.
-const SLICES: usize = 8;
-const SLICE: Duration = Duration::from_millis(250);
+const SLICES: usize = 3;
+const SLICE: Duration = Duration::from_millis(700);
 const DIRECT: usize = 0;
 const THROUGH: usize = 1;
 

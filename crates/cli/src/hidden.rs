@@ -16,6 +16,8 @@ pub(crate) fn runner() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // A full disk costs the line, not the task that wrote it.
+        .log_internal_errors(false)
         .init();
     myagent_runner::run(Arc::new(SystemClock))
 }

@@ -15,7 +15,10 @@ const MAX: u64 = 10 * 1024 * 1024;
 /// Starts logging.
 pub(crate) fn start(held: &Held, level: &str) -> Result<()> {
     let filter = EnvFilter::builder().parse(level).context("failed to read log_level")?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    // Without `log_internal_errors(false)` a line that cannot be written (a full disk, a closed pipe) is complained about on
+    // standard error, and if that fails too, which is likely, the task that logged it panics.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).log_internal_errors(false);
     if std::env::var_os(BACKGROUND).is_some() {
         let log = Rotating::open(&held.data.path().join("manager.log"))?;
         builder.with_ansi(false).with_writer(log).init();

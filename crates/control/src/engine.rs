@@ -153,7 +153,8 @@ impl Engine {
         let stored = self.store.instances()?;
         let known = stored.iter().map(|instance| instance.start_id).collect();
         let (exe, config) = (self.deps.config.exe.clone(), self.deps.config.clone());
-        self.work.spawn(crate::strays::clear(exe, config, known));
+        let strays = crate::strays::find(&config.tree_dir, &known);
+        self.work.spawn(crate::strays::clear(exe, config, strays));
         for instance in stored {
             self.take_up(instance)?;
         }
@@ -251,7 +252,7 @@ impl Engine {
             match kind {
                 ActionKind::Start => self.start_instance(key),
                 ActionKind::Stop => {
-                    if let Some(slot) = self.fleet.slot(key).filter(|slot| !slot.told_to_stop) {
+                    if let Some(slot) = self.fleet.slot(key).filter(|slot| !slot.told_to_stop()) {
                         slot.command(InstanceCommand::Stop);
                     }
                 }
@@ -390,7 +391,8 @@ impl Engine {
                 .values()
                 .flat_map(|entry| entry.slots.iter().map(move |(index, slot)| (entry, index, slot)))
                 .filter(|(_, _, slot)| {
-                    slot.told_to_stop && slot.observed.state != myagent_core::instance::InstanceState::Stopped
+                    slot.told_to_stop()
+                        && slot.observed.state != myagent_core::instance::InstanceState::Stopped
                 })
                 .map(|(entry, index, slot)| {
                     let cause = slot.observed.error.as_deref().unwrap_or("no cause is known");

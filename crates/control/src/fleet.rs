@@ -38,44 +38,74 @@ pub(crate) struct Slot {
     pub(crate) handle: InstanceHandle,
     pub(crate) observed: Observed,
     pub(crate) stored: Option<StoredInstance>,
-    /// Start, stop and restart commands sent.
-    pub(crate) sent: u64,
-    /// The last one was a stop.
-    pub(crate) told_to_stop: bool,
+    told: Told,
 }
 
-impl Slot {
-    pub(crate) fn new(handle: InstanceHandle, observed: Observed) -> Self {
-        Self { handle, observed, stored: None, sent: 0, told_to_stop: false }
-    }
+/// The starts, stops and restarts that an instance was sent, of which it may not have taken notice yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    sent: u64,
+    /// Which of them was the last that was not a stop.
+    last_start: u64,
+    /// The last one was a stop.
+    to_stop: bool,
+}
 
-    /// Start, stop or restart; what is shown until the instance has taken notice is what it will be.
-    pub(crate) fn command(&mut self, command: Command) {
-        self.told_to_stop = matches!(command, Command::Stop);
-        if self.handle.send(command) {
-            self.sent += 1;
-        } else {
-            tracing::error!("an instance does not take commands; it will be told again");
+impl Told {
+    fn tell(&mut self, stop: bool) {
+        self.sent += 1;
+        self.to_stop = stop;
+        if !stop {
+            self.last_start = self.sent;
         }
     }
 
-    /// Whether `observed` reflects every command.
-    pub(crate) fn settled(&self) -> bool {
-        self.observed.commands_seen >= self.sent
-    }
-
-    /// The state to show.
-    pub(crate) fn state(&self) -> InstanceState {
-        match (self.settled(), self.told_to_stop, self.observed.state) {
-            (true, _, state) | (false, true, state @ InstanceState::Stopped) => state,
+    /// The state to show of an instance that has taken notice of `seen` of them and is in `state`.
+    fn state(self, seen: u64, state: InstanceState) -> InstanceState {
+        match (seen >= self.sent, self.to_stop, state) {
+            (true, _, state) => state,
+            // A start that is still on its way launches something, whatever follows it.
+            (false, true, InstanceState::Stopped) if seen >= self.last_start => InstanceState::Stopped,
             (false, true, _) => InstanceState::Stopping,
             (false, false, InstanceState::Running) => InstanceState::Running,
             (false, false, _) => InstanceState::Starting,
         }
     }
+}
+
+impl Slot {
+    pub(crate) fn new(handle: InstanceHandle, observed: Observed) -> Self {
+        Self { handle, observed, stored: None, told: Told::default() }
+    }
+
+    /// Start, stop or restart; what is shown until the instance has taken notice is what it will be.
+    pub(crate) fn command(&mut self, command: Command) {
+        let stop = matches!(command, Command::Stop);
+        if self.handle.send(command) {
+            self.told.tell(stop);
+        } else {
+            self.told.to_stop = stop;
+            tracing::error!("an instance does not take commands; it will be told again");
+        }
+    }
+
+    /// The last command was a stop.
+    pub(crate) fn told_to_stop(&self) -> bool {
+        self.told.to_stop
+    }
+
+    /// Whether `observed` reflects every command.
+    pub(crate) fn settled(&self) -> bool {
+        self.observed.commands_seen >= self.told.sent
+    }
+
+    /// The state to show.
+    pub(crate) fn state(&self) -> InstanceState {
+        self.told.state(self.observed.commands_seen, self.observed.state)
+    }
 
     fn activity(&self) -> reconcile::Observed {
-        match (self.settled(), self.told_to_stop) {
+        match (self.settled(), self.told.to_stop) {
             (true, _) => self.observed.activity,
             (false, true) => reconcile::Observed::Stopping,
             (false, false) => reconcile::Observed::Active,
@@ -183,5 +213,35 @@ impl Entry {
     /// Whether instances are to run.
     pub(crate) fn to_run(&self) -> bool {
         self.service.desired == Desired::Running
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use InstanceState::{Running, Starting, Stopped, Stopping};
+
+    #[test]
+    fn a_start_on_its_way_is_not_overlooked_because_a_stop_follows_it() {
+        let mut told = Told::default();
+        told.tell(false);
+        assert_eq!(told.state(0, Stopped), Starting);
+        told.tell(true);
+        // It was stopped before the start, which it has not seen yet: a runner is about to be launched.
+        assert_eq!(told.state(0, Stopped), Stopping);
+        assert_eq!(told.state(1, Starting), Stopping);
+        assert_eq!(told.state(2, Stopped), Stopped);
+    }
+
+    #[test]
+    fn what_it_was_told_is_shown_until_it_has_taken_notice() {
+        let mut told = Told::default();
+        told.tell(true);
+        assert_eq!(told.state(0, Stopped), Stopped);
+        assert_eq!(told.state(0, Running), Stopping);
+        assert_eq!(told.state(1, Running), Running);
+        told.tell(false);
+        assert_eq!(told.state(1, Running), Running);
+        assert_eq!(told.state(1, Stopping), Starting);
     }
 }

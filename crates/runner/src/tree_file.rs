@@ -37,8 +37,13 @@ impl TreeFile {
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".new");
-        std::fs::write(&temporary, serde_json::to_vec(self)?)?;
-        std::fs::rename(&temporary, path)
+        let written = std::fs::write(&temporary, serde_json::to_vec(self)?)
+            .and_then(|()| std::fs::rename(&temporary, path));
+        if written.is_err() {
+            // Nobody would look for what a full disk took of it.
+            let _ = std::fs::remove_file(&temporary);
+        }
+        written
     }
 }
 
@@ -64,5 +69,21 @@ mod tests {
         assert_eq!(TreeFile::read(&path).unwrap(), Some(file));
         std::fs::write(&path, "{").unwrap();
         assert!(TreeFile::read(&path).is_err());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tree.json");
+        std::fs::create_dir(&path).unwrap();
+        let file = TreeFile {
+            start_id: StartId(uuid::Uuid::nil()),
+            boot_id: "b".into(),
+            runner: ProcessId { pid: 1, start: 2 },
+            groups: Vec::new(),
+            processes: BTreeSet::new(),
+        };
+        file.write(&path).unwrap_err();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -248,3 +248,25 @@ async fn garbage_partial_and_endless_lines_do_no_harm() -> Result<()> {
         .ok();
     Ok(())
 }
+
+/// A disk that is full refuses what manager and runner have to say of themselves; that must cost no more than those lines.
+#[tokio::test]
+async fn logs_that_cannot_be_written_cost_only_the_logs() -> Result<()> {
+    let manager = manager()?;
+    let logs = manager.data_dir().join("logs");
+    std::fs::create_dir_all(&logs)?;
+    for log in [manager.data_dir().join("manager.log"), logs.join("runners.log")] {
+        std::os::unix::fs::symlink("/dev/full", log)?;
+    }
+    start_fake(&manager, "a", &[], &[]).await?;
+    // The runner has something to say: it cannot save its list.
+    let trees = manager.data_dir().join("trees");
+    std::fs::remove_dir_all(&trees)?;
+    manager.ok(&["stop", "a"]).await?;
+    std::fs::create_dir(&trees)?;
+    manager.ok(&["start", "a"]).await?;
+    let events = manager.ok(&["events"]).await?.stdout;
+    assert!(events.contains("instance.stopped") && !events.contains("instance.runner_lost"), "{events}");
+    assert!(events.matches("instance.running").count() == 2, "{events}");
+    Ok(())
+}

@@ -31,6 +31,11 @@ impl Engine {
     }
 
     pub(crate) fn restart_instance(&mut self, key: InstanceKey) -> Result<(), Problem> {
+        // Between two instances of a restart the user may have stopped the service: that is what holds.
+        let entry = self.fleet.services.get(&key.service_id);
+        if entry.is_some_and(|entry| !entry.to_run()) {
+            return Err(Problem::new(Code::ServiceStartFailed, "the service was stopped meanwhile"));
+        }
         let slot = self.fleet.slot(key);
         let slot = slot.ok_or_else(|| Problem::new(Code::ServiceStartFailed, "the instance is gone"))?;
         slot.command(InstanceCommand::Restart);

@@ -155,28 +155,6 @@ impl Task {
         Some(process)
     }
 
-    /// The connection broke: the runner is ending, or the machine is in trouble. Its process tells.
-    pub(super) async fn link_broken(&mut self) {
-        if let Some(runner) = &mut self.runner {
-            runner.link = None;
-            if tokio::time::timeout(Duration::from_secs(1), runner.process.exited()).await.is_err() {
-                // It lives without a control connection: of no use to us, and not to be left alone either.
-                tracing::warn!(
-                    instance = self.name(),
-                    "its runner closed the control connection; killing it"
-                );
-                self.kill_runner();
-                return;
-            }
-        }
-        self.runner_gone().await;
-    }
-
-    pub(super) async fn runner_gone(&mut self) {
-        self.end_runner().await;
-        Box::pin(self.step(Event::RunnerLost)).await;
-    }
-
     pub(super) async fn clear_leftovers(&mut self) {
         self.end_runner().await;
         let (config, tree) = (self.deps.config.clone(), self.tree.take());

@@ -1,6 +1,8 @@
-//! One instance's task: its handle here, its loop in [`task`], what it does in [`effects`], what it shows in [`show`].
+//! One instance's task: its handle here, its loop in [`task`], what it hears of runner and agent in [`heard`], what it does in
+//! [`effects`], what it shows in [`show`].
 
 mod effects;
+mod heard;
 mod show;
 mod task;
 

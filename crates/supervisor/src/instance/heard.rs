@@ -1,0 +1,179 @@
+//! What is heard from the runner and the probes, and what it means for the state machine.
+
+use super::task::Task;
+use crate::observed::{HealthCheck, What};
+use crate::probe::Found;
+use myagent_core::health::{Change, Health, Probe, Tracker};
+use myagent_core::lifecycle::Event;
+use myagent_core::probe::Ready;
+use myagent_core::wire::control::{Answer, Phase, Report, Request, RunnerEvent, RunnerLine, Status};
+use std::time::Duration;
+
+impl Task {
+    pub(super) async fn line(&mut self, line: RunnerLine) {
+        match line {
+            RunnerLine::Event { event: RunnerEvent::Status(status) }
+            | RunnerLine::Answer { answer: Answer::Status(status), .. } => self.status(status).await,
+            RunnerLine::Event { event: RunnerEvent::Report(report) }
+            | RunnerLine::Answer { answer: Answer::Report(report), .. } => self.take_report(*report).await,
+            RunnerLine::Event { event: RunnerEvent::Notice { kind, message } } => {
+                self.tell(What::Record { kind: format!("instance.{kind}"), why: message }).await;
+            }
+            RunnerLine::Answer { id, answer: Answer::Stopped { exit, survivors } } => {
+                if self.runner.as_ref().is_some_and(|runner| runner.stop_request == Some(id)) {
+                    self.last_exit = exit.or(self.last_exit.take());
+                    if survivors.is_empty() {
+                        self.end_runner_and_check_port().await;
+                    } else {
+                        self.end_runner().await;
+                        self.step(Event::Gone { survivors }).await;
+                    }
+                }
+            }
+            RunnerLine::Answer { answer: Answer::Failed { message }, .. } => {
+                tracing::warn!(instance = self.name(), message, "runner refused a request");
+            }
+            RunnerLine::Answer { answer: Answer::Done | Answer::Lines { .. }, .. } => {}
+        }
+    }
+
+    async fn status(&mut self, status: Status) {
+        let Some(runner) = &mut self.runner else { return };
+        let before = runner.status.replace(status.clone());
+        let was_up = before.as_ref().is_some_and(|status| matches!(status.phase, Phase::Up));
+        self.report.busy = status.busy;
+        match status.phase {
+            Phase::Up => {
+                if !was_up {
+                    self.step(Event::WorkerUp).await;
+                }
+                if self.wants_ready_probe {
+                    self.probe_ready();
+                }
+            }
+            Phase::Restarting { exit, .. } => {
+                self.last_exit = Some(exit.clone());
+                self.step(Event::WorkerDown { cause: exit.cause.to_string() }).await;
+            }
+            Phase::Exited { exit, last_lines, survivors } => {
+                self.last_exit = Some(exit.clone());
+                self.last_lines = last_lines;
+                if survivors.is_empty() {
+                    self.step(Event::Exited { cause: exit.cause }).await;
+                } else {
+                    self.step(Event::RunnerLost).await;
+                    self.step(Event::Cleared { survivors }).await;
+                }
+            }
+            Phase::Starting | Phase::Stopping => {}
+        }
+        if self.wants_ready_probe
+            && status.ready_line_seen
+            && matches!(self.wanted.service.config.ready, Ready::Log(_))
+        {
+            self.became_ready().await;
+        }
+    }
+
+    async fn take_report(&mut self, mut report: Report) {
+        if let Some(newest) = report.closed.iter().map(|closed| closed.number).max() {
+            for closed in &report.closed {
+                let connection = &closed.connection;
+                tracing::info!(
+                    target: "myagent::access",
+                    instance = self.name(),
+                    connection_id = %connection.connection_id,
+                    client = %connection.client,
+                    strategy = connection.strategy.as_deref().unwrap_or("direct"),
+                    code = closed.code,
+                    reason = closed.reason,
+                    messages_in = connection.messages_in,
+                    messages_out = connection.messages_out,
+                    bytes_in = connection.bytes_in,
+                    bytes_out = connection.bytes_out,
+                    "connection closed"
+                );
+            }
+            self.request(Request::AckClosed { up_to: newest }).await;
+        }
+        report.closed.clear();
+        report.open.clear();
+        self.report = report;
+    }
+
+    /// The connection broke: the runner is ending, or the machine is in trouble. Its process tells.
+    pub(super) async fn link_broken(&mut self) {
+        if let Some(runner) = &mut self.runner {
+            runner.link = None;
+            if tokio::time::timeout(Duration::from_secs(1), runner.process.exited()).await.is_err() {
+                // It lives without a control connection: of no use to us, and not to be left alone either.
+                tracing::warn!(
+                    instance = self.name(),
+                    "its runner closed the control connection; killing it"
+                );
+                self.kill_runner();
+                return;
+            }
+        }
+        self.runner_gone().await;
+    }
+
+    pub(super) async fn runner_gone(&mut self) {
+        self.end_runner().await;
+        Box::pin(self.step(Event::RunnerLost)).await;
+    }
+
+    pub(super) async fn probed(&mut self, found: Found) {
+        match found {
+            Found::Ready => self.became_ready().await,
+            Found::NotReady(reason) => self.machine.not_ready = Some(reason),
+            Found::Checked { latency, failure } => {
+                let failure = failure.or_else(|| self.blocked());
+                let at = self.deps.config.clock.now();
+                self.last_check = Some(at);
+                let probe = match &failure {
+                    Some(_) => Probe::Failure,
+                    None => Probe::Success { over_soft_limit: self.over_soft_limit() },
+                };
+                let change = self.tracker.fold(probe);
+                let down = self.tracker.health() == Health::Unhealthy;
+                if let Some(reason) = failure.clone().filter(|_| down) {
+                    let busy = self.report.busy;
+                    self.step(Event::Down { busy, reason }).await;
+                } else if change == Change::Up {
+                    self.step(Event::Up).await;
+                }
+                if failure.is_some() {
+                    // Whether it is busy decides what the next failure does: ask now.
+                    self.request(Request::Status).await;
+                }
+                self.tell(What::Checked(HealthCheck { at, latency, failure })).await;
+            }
+        }
+    }
+
+    async fn became_ready(&mut self) {
+        self.wants_ready_probe = false;
+        self.tracker = Tracker::ready();
+        let now = self.deps.config.clock.now();
+        if let Some(runner) = &mut self.runner {
+            runner.record.ready_at.get_or_insert(now);
+        }
+        self.step(Event::Ready).await;
+    }
+
+    fn over_soft_limit(&self) -> bool {
+        let config = &self.wanted.service.config;
+        let usage = &self.report.usage;
+        let memory =
+            config.memory_limit_mb.is_some_and(|limit| usage.memory_bytes > limit * 1024 * 1024 / 5 * 4);
+        let cpu = config.cpu_limit_percent.is_some_and(|limit| usage.cpu_percent > f64::from(limit) * 0.8);
+        memory || cpu
+    }
+
+    /// What is wrong with a worker that does not answer.
+    pub(super) fn blocked(&self) -> Option<String> {
+        let status = self.runner.as_ref()?.status.as_ref()?;
+        (!status.responsive).then(|| "the worker's event loop does not answer".to_owned())
+    }
+}
