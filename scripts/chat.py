@@ -36,6 +36,11 @@ class Socket:
         while self.stream.readline().strip():
             pass
 
+    def close(self):
+        """As if the network were gone: without a word. The stream holds the socket too."""
+        self.stream.close()
+        self.socket.close()
+
     def send(self, payload, opcode=1):
         mask = os.urandom(4)
         size = len(payload)
@@ -78,6 +83,7 @@ class Conversation:
         self.session = None
         self.last_seq = 0
         self.well = True
+        self.streamed = False
         self.connect()
         self.say({"event": "user.create_session"})
         event = self.until("agent.session_created", "system.error", "agent.error")
@@ -100,6 +106,7 @@ class Conversation:
             event = json.loads(self.ws.receive())
             self.last_seq = event.get("seq", self.last_seq)
             if event["event"] == "agent.partial_answer":
+                self.streamed = True
                 print(event["content"], end="", flush=True)
             elif event["event"] in names:
                 return event
@@ -108,17 +115,19 @@ class Conversation:
     def ask(self, text, leave_after=None, leave_for=0.0):
         """Sends a message and prints its answer as it comes."""
         print(f"> {text}")
+        self.streamed = False
         self.say({"event": "user.message", "content": text})
         ends = ("agent.final_answer", "agent.error", "system.error")
         event = self.until(*ends, seconds=leave_after)
         if event is None:
-            self.ws.socket.close()
+            self.ws.close()
             print(f" [gone for {leave_for:g} s] ", end="", flush=True)
             time.sleep(leave_for)
             self.connect()
             self.say({"event": "user.reconnect", "last_seq": self.last_seq})
             event = self.until(*ends, "error.recovery_failed")
-        print()
+        # An agent that answers all at once says nothing before its final answer.
+        print(event["content"] if event["event"] == "agent.final_answer" and not self.streamed else "")
         if event["event"] != "agent.final_answer":
             self.well = False
             print(f"! {error(event)}", flush=True)

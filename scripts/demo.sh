@@ -178,8 +178,7 @@ weather_pid=$(instance weather pid) counter_pid=$(instance counter pid) counter_
 chat hosted weather "Amsterdam Berlin Cairo London Paris Sydney Tokyo" & hosted=$!
 chat relayed counter 200 & relayed=$!
 claim "both have begun" soon eval 'says hosted "it is" && says relayed "20, "'
-kill -KILL "$up"
-wait "$up" 2>/dev/null || true
+{ kill -KILL "$up"; wait "$up"; } 2>/dev/null || true # without the shell's own word on it
 cp "$out/relayed" "$out/relayed.then"
 say "\$ kill -KILL $up        # the counter has said: …$(tail -c 20 "$out/relayed.then")"
 refused() { not "$manager" list >/dev/null 2>&1 && not chat nobody weather x; }

@@ -72,26 +72,35 @@ pub(crate) enum Command {
         replicas: u32,
     },
     /// Start services and wait until they are ready.
-    #[command(after_help = "Examples:\n  \
+    #[command(
+        override_usage = "myagent-manager start [OPTIONS] <NAME>...|--all|--tag <TAG>",
+        after_help = "Examples:\n  \
         myagent-manager start weather support\n  myagent-manager start --all\n\n\
-        With --format json: the service for one NAME, else a list of {name, problem}.")]
+        With --format json: the service for one NAME, else a list of {name, problem}."
+    )]
     Start {
         #[command(flatten)]
         selection: Selection,
     },
     /// Stop services and wait until nothing of them is left.
-    #[command(after_help = "Examples:\n  \
+    #[command(
+        override_usage = "myagent-manager stop [OPTIONS] <NAME>...|--all|--tag <TAG>",
+        after_help = "Examples:\n  \
         myagent-manager stop weather\n  myagent-manager stop --tag canary\n\n\
-        With --format json: the service for one NAME, else a list of {name, problem}.")]
+        With --format json: the service for one NAME, else a list of {name, problem}."
+    )]
     Stop {
         #[command(flatten)]
         selection: Selection,
     },
     /// Restart services: one instance after the other, each ready before the next.
-    #[command(after_help = "Examples:\n  \
+    #[command(
+        override_usage = "myagent-manager restart [OPTIONS] <NAME>...|--all|--tag <TAG>",
+        after_help = "Examples:\n  \
         myagent-manager restart weather\n  myagent-manager restart --all --all-at-once\n\n\
         A named service that is stopped is started; --all and --tag leave stopped ones alone.\n\
-        With --format json: the service for one NAME, else a list of {name, problem}.")]
+        With --format json: the service for one NAME, else a list of {name, problem}."
+    )]
     Restart {
         #[command(flatten)]
         selection: Selection,
@@ -146,7 +155,7 @@ pub(crate) enum Command {
     /// Run the manager with the HTTP API and the proxy, or open both of the manager that runs.
     #[command(after_help = "Example:\n  myagent-manager up")]
     Up(UpArgs),
-    /// End the manager: drain and stop all instances, or let them go on.
+    /// End the manager: stop all instances, or let them go on.
     #[command(after_help = "Example:\n  myagent-manager shutdown --keep-services")]
     Shutdown(ShutdownArgs),
     /// Write the completions of a shell to standard output.

@@ -1,6 +1,8 @@
 //! How the program ends: what was wrong as one line on standard error, and a documented exit code.
 
+use crate::cli::Cli;
 use crate::output;
+use clap::CommandFactory;
 use std::io;
 use std::process::ExitCode;
 
@@ -77,12 +79,14 @@ pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
     }
-    output::error(&usage_line(&error.render().to_string()));
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    output::error(&usage_line(&error.render().to_string(), &words.collect::<Vec<_>>()));
     ExitCode::from(2)
 }
 
-/// The parser's message without its usage, in one line, with the command whose help has more.
-fn usage_line(text: &str) -> String {
+/// The parser's message without its usage, in one line, with the command whose help has more: as the usage names it, or, where
+/// there is none, the first of the `words` of the command line that is one.
+fn usage_line(text: &str, words: &[String]) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let is_more = |line: &&str| !line.starts_with("Usage: ") && !line.starts_with("For more information");
     let mut said = String::new();
@@ -92,9 +96,14 @@ fn usage_line(text: &str) -> String {
         }
         said.push_str(line);
     }
-    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("myagent-manager");
     let is_name = |word: &&str| !word.starts_with(['[', '<', '-']);
-    let command: Vec<&str> = usage.split(' ').take_while(is_name).collect();
+    let command: Vec<&str> = if let Some(usage) = text.lines().find_map(|line| line.strip_prefix("Usage: ")) {
+        usage.split(' ').take_while(is_name).collect()
+    } else {
+        let table = Cli::command();
+        let name = words.iter().find(|word| table.find_subcommand(word).is_some());
+        std::iter::once("myagent-manager").chain(name.map(String::as_str)).collect()
+    };
     format!("{said}; see: {} --help", command.join(" "))
 }
 
@@ -139,16 +148,15 @@ mod tests {
 
     #[test]
     fn what_the_parser_says_is_one_line() {
-        use crate::cli::Cli;
         use clap::Parser;
         let check = |line: &str, expected: &str| {
-            let words = std::iter::once("myagent-manager").chain(line.split(' '));
-            let error = Cli::try_parse_from(words).unwrap_err();
-            assert_eq!(usage_line(&error.render().to_string()), expected, "{line}");
+            let error = Cli::try_parse_from(format!("myagent-manager {line}").split(' ')).unwrap_err();
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(usage_line(&error.render().to_string(), &words), expected, "{line}");
         };
         check(
             "register x a.py --port 70000",
-            "invalid value '70000' for '--port <PORT>': 70000 is not in 0..=65535; see: myagent-manager --help",
+            "invalid value '70000' for '--port <PORT>': 70000 is not in 0..=65535; see: myagent-manager register --help",
         );
         check(
             "strat",
@@ -158,6 +166,10 @@ mod tests {
         check(
             "scale a",
             "the following required arguments were not provided: <N>; see: myagent-manager scale --help",
+        );
+        check(
+            "start",
+            "the following required arguments were not provided: <NAME|--all|--tag <TAG>>; see: myagent-manager start --help",
         );
         check(
             "start a --all",

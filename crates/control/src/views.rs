@@ -167,8 +167,8 @@ pub(crate) fn fleet<'a>(services: impl Iterator<Item = &'a ServiceView>) -> Flee
         fleet.services.insert(state.to_string(), 0);
     }
     fleet.services.insert("total".to_owned(), 0);
-    for health in ["healthy", "degraded", "unhealthy", "unknown"] {
-        fleet.health.insert(health.to_owned(), 0);
+    for health in [Health::Healthy, Health::Degraded, Health::Unhealthy, Health::Unknown] {
+        fleet.health.insert(health.to_string(), 0);
     }
     for service in services {
         *fleet.services.entry("total".to_owned()).or_default() += 1;
@@ -179,8 +179,7 @@ pub(crate) fn fleet<'a>(services: impl Iterator<Item = &'a ServiceView>) -> Flee
         for instance in &service.instances {
             *fleet.instances.entry(instance.status.to_string()).or_default() += 1;
             if instance.status != InstanceState::Stopped {
-                let health = format!("{:?}", instance.health).to_lowercase();
-                *fleet.health.entry(health).or_default() += 1;
+                *fleet.health.entry(instance.health.to_string()).or_default() += 1;
             }
         }
     }

@@ -127,13 +127,13 @@ pub const KEYS: &[Key] = &[
         "session_timeout",
         Kind::Seconds(1.0, 2_592_000.0),
         true,
-        "seconds a session lives without a connection",
+        "seconds that a session of an agent file lives without a connection",
     ),
     key(
         "max_detached_sessions",
         Kind::Integer(0, 1_000_000),
         true,
-        "most sessions without a connection; the least recently used go first",
+        "most sessions of an agent file without a connection; the least recently used go first",
     ),
     key("start_timeout", Kind::Seconds(0.1, 3600.0), false, "seconds a start may take"),
     key(

@@ -1,6 +1,7 @@
 //! Health: the results of probes folded into one word. Down after 3 failures in a row, up after 2 successes.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Failures in a row that make an instance unhealthy.
 pub const DOWN_AFTER: u32 = 3;
@@ -20,6 +21,24 @@ pub enum Health {
     Degraded,
     /// They failed.
     Unhealthy,
+}
+
+impl Health {
+    /// As it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// One check.

@@ -21,11 +21,11 @@ pub struct Settings {
     pub queue_size: u32,
     /// How long one may wait, seconds.
     pub queue_timeout: f64,
-    /// How long `shutdown` may take, seconds, before it gives up and exits 1.
+    /// How long stopping everything may take after Ctrl-C or TERM, seconds, before the manager gives up and exits 1.
     pub shutdown_timeout: f64,
     /// Days that events and health checks are kept.
     pub retention_days: u32,
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter like `info,myagent_proxy=debug`.
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`, or a filter like `info,myagent_proxy=debug`.
     pub log_level: String,
 }
 
@@ -45,6 +45,9 @@ impl Default for Settings {
     }
 }
 
+/// What `log_level` may say.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// The names of all settings with one line each, for the reference page and for `MYAGENT_<NAME>`.
 pub const KEYS: &[(&str, &str)] = &[
     ("port_range", "first and last port that services get, e.g. [8081, 9000]"),
@@ -56,9 +59,12 @@ pub const KEYS: &[(&str, &str)] = &[
     ("default_strategy", "how a connection that no rule routes gets its instance: round_robin"),
     ("queue_size", "clients that may wait for an instance that is full or starting"),
     ("queue_timeout", "seconds a client may wait"),
-    ("shutdown_timeout", "seconds shutdown may take before it gives up with exit code 1"),
+    (
+        "shutdown_timeout",
+        "seconds that stopping everything may take after Ctrl-C or TERM; past it: exit code 1",
+    ),
     ("retention_days", "days that events and health checks are kept"),
-    ("log_level", "error, warn, info, debug or trace"),
+    ("log_level", "off, error, warn, info, debug or trace, or a filter like info,myagent_proxy=debug"),
 ];
 
 impl Settings {
@@ -102,6 +108,12 @@ impl Settings {
         if self.queue_size > 100_000 {
             errors.push(FieldError::new("queue_size", "must be at most 100000"));
         }
+        // A slip would be taken for the name of a module, and nothing would be logged.
+        let is_level = |filter: &str| LEVELS.contains(&filter.rsplit('=').next().unwrap_or_default());
+        if let Some(filter) = self.log_level.split(',').map(str::trim).find(|filter| !is_level(filter)) {
+            let message = format!("{filter:?} does not end in one of {}", LEVELS.join(", "));
+            errors.push(FieldError::new("log_level", message));
+        }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
@@ -125,6 +137,8 @@ mod tests {
         assert_eq!(fields, keys);
         assert_eq!(Settings::default().validate(), Ok(()));
         assert_eq!(Settings::default().queue_timeout(), Duration::from_secs(8));
+        let filter = Settings { log_level: "info, myagent_proxy=debug".into(), ..Settings::default() };
+        assert_eq!(filter.validate(), Ok(()));
     }
 
     #[test]
@@ -137,6 +151,7 @@ mod tests {
             shutdown_timeout: 0.0,
             retention_days: 0,
             queue_size: 1_000_000,
+            log_level: "info,loud".into(),
             ..Settings::default()
         };
         let fields: Vec<_> = settings.validate().unwrap_err().into_iter().map(|error| error.field).collect();
@@ -149,7 +164,8 @@ mod tests {
                 "queue_timeout",
                 "shutdown_timeout",
                 "retention_days",
-                "queue_size"
+                "queue_size",
+                "log_level"
             ]
         );
     }

@@ -165,10 +165,9 @@ impl Inner {
                     return self.give_back(session, state, cost);
                 };
                 turn.answered = true;
-                let mut metadata =
-                    *b"{\"is_streaming\":true,\"is_final\":false,\"total_length\":                    }";
-                let metadata = with_number(&mut metadata, line.length);
-                self.emit(session, state, &Event::new(event::PARTIAL, content).with(metadata), cost);
+                let metadata =
+                    format!("{{\"is_streaming\":true,\"is_final\":false,\"total_length\":{}}}", line.length);
+                self.emit(session, state, &Event::new(event::PARTIAL, content).with(&metadata), cost);
             }
             "final" => {
                 if state.current(line.turn).is_none() {
@@ -256,18 +255,4 @@ impl Inner {
         }
         self.doom(session);
     }
-}
-
-/// Puts a number before the closing brace of a template that ends in 20 spaces and the brace.
-fn with_number(template: &mut [u8], mut number: u64) -> &str {
-    let mut at = template.len() - 1;
-    loop {
-        at -= 1;
-        template[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    std::str::from_utf8(template).unwrap_or("{}")
 }

@@ -265,8 +265,7 @@ class Worker:
             time.sleep(max(0.0, asked + BLOCKED_AFTER - time.monotonic()))
             if self.beat_asked is None:
                 continue
-            frame = sys._current_frames().get(self.thread)
-            stack = "".join(traceback.format_stack(frame)[-12:]) if frame else ""
+            stack = stack_of(sys._current_frames().get(self.thread))
             self.channel.lines.append(to_bytes(encode({"type": "blocked", "seconds": BLOCKED_AFTER, "stack": stack}) + "\n"))
             self.channel.push()
             while self.beat_asked is not None:
@@ -274,6 +273,14 @@ class Worker:
 
     def beat(self):
         self.beat_asked = None
+
+
+def stack_of(frame):
+    """What a thread is doing, from where the agent's own code begins."""
+    frames = traceback.extract_stack(frame) if frame else []
+    ours = [at for at, found in enumerate(frames) if found.filename.startswith("myagent_")]
+    own = frames[ours[-1] + 1:] if ours else frames
+    return "".join(traceback.format_list((own or frames)[-12:]))
 
 
 def main(sock):

@@ -1,6 +1,7 @@
 //! Starts a runner: port, specification, process, control connection.
 
 use crate::Config;
+use crate::attach;
 use crate::environment;
 use crate::instance::Wanted;
 use crate::link::{Link, LinkError};
@@ -20,6 +21,8 @@ use tokio::time::{Instant, sleep};
 
 /// How long a runner may take to open its control socket.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// What is told of a runner that did not live long enough to say something itself.
+const ENDED: &str = "its runner ended at once; see runners.log";
 /// The log of the runners themselves starts again above this size.
 const MAX_RUNNER_LOG: u64 = 4 * 1024 * 1024;
 
@@ -51,17 +54,23 @@ pub(crate) async fn launch(
         .map_err(|error| format!("cannot start its runner: {error}"))?
         .map_err(|error| format!("cannot start its runner: {error}"))?;
     let pid = child.id();
-    let start_time = process::start_time(pid).ok_or("its runner ended at once; see runners.log")?;
+    let start_time = process::start_time(pid);
     let mut process = Watched::child(child).map_err(|error| format!("cannot watch its runner: {error}"))?;
     let link = tokio::select! {
         link = connect(&spec.paths.control) => link.map_err(|error| error.to_string()),
-        () = process.exited() => Err("its runner ended at once; see runners.log".to_owned()),
+        () = process.exited() => Err(ENDED.to_owned()),
     };
-    let link = match link {
-        Ok(link) => link,
-        Err(error) => {
+    let (start_time, link) = match (start_time, link) {
+        (Some(start_time), Ok(link)) => (start_time, link),
+        (_, link) => {
             process.signal(rustix::process::Signal::KILL);
-            return Err(error);
+            process.exited().await;
+            // It may have begun to start its agent.
+            let survivors = attach::clear(config.exe, config.runtime_dir, spec.paths.tree).await;
+            if !survivors.is_empty() {
+                tracing::error!(pid, ?survivors, "processes of a runner that failed could not be killed");
+            }
+            return Err(link.err().unwrap_or_else(|| ENDED.to_owned()));
         }
     };
     let record = RunnerRecord {
@@ -168,7 +177,8 @@ fn start(exe: &std::path::Path, spec: &RunnerSpec, log: &std::path::Path) -> io:
 fn runner_log(path: &std::path::Path) -> io::Result<File> {
     let too_large = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > MAX_RUNNER_LOG);
     if too_large {
-        std::fs::rename(path, path.with_extension("log.1"))?;
+        // Another start may have done it at the same moment; and no agent shall wait for a log.
+        let _ = std::fs::rename(path, path.with_extension("log.1"));
     }
     OpenOptions::new().create(true).append(true).open(path)
 }

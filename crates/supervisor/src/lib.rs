@@ -24,7 +24,7 @@ mod process;
 pub use attach::stop_stray;
 pub use instance::{Command, Deps, InstanceHandle, Past, Wanted, spawn};
 pub use observed::{HealthCheck, Observed, RunnerRecord, Update, What};
-pub use ports::{Ports, port_holder};
+pub use ports::{Ports, binds, port_holder};
 pub use process::start_time;
 
 use myagent_core::Clock;

@@ -74,7 +74,7 @@ pub(crate) fn address(host: &str) -> IpAddr {
 
 /// Whether somebody can listen there now, with `SO_REUSEADDR`. Binds and does not listen: a child that is being forked at
 /// this moment holds a copy of the socket until its exec, and a copy that listened would be in the way of the next who asks.
-pub(crate) fn binds(host: IpAddr, port: u16) -> io::Result<()> {
+pub fn binds(host: IpAddr, port: u16) -> io::Result<()> {
     let address = SocketAddr::new(host, port);
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 
 /// Names, `--all` or `--tag`.
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
 pub(crate) struct Selection {
     /// Services, by name or id.
-    #[arg(value_name = "NAME", required_unless_present_any = ["all", "tag"], conflicts_with_all = ["all", "tag"])]
+    #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// All services.
-    #[arg(long, conflicts_with = "tag")]
+    #[arg(long)]
     pub(crate) all: bool,
     /// All services with this tag.
     #[arg(long, value_name = "TAG")]

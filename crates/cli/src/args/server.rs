@@ -27,7 +27,7 @@ pub(crate) struct ListenArgs {
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
     host: IpAddr,
-    /// Listen on --host even if others can reach it: whoever does may run programs as you.
+    /// Listen on --host even if others can reach it: whoever reaches the API may run programs as you.
     #[arg(long)]
     insecure: bool,
 }

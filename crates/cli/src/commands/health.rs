@@ -5,7 +5,6 @@ use crate::args::looking::HealthArgs;
 use crate::client::service_path;
 use crate::output;
 use crate::output::human::{ago, time};
-use crate::output::service::health_word;
 use crate::output::table::{self, numbers, words};
 use crate::progress::spin;
 use anyhow::Result;
@@ -42,14 +41,14 @@ pub(super) async fn run(app: &App, args: &HealthArgs) -> Result<()> {
         vec![
             instance.name.clone(),
             instance.status.to_string(),
-            health_word(instance.health).to_owned(),
+            instance.health.to_string(),
             instance.last_health_check.map_or("never".to_owned(), |at| format!("{} ago", ago(app.now(), at))),
             if instance.busy { "yes" } else { "no" }.to_owned(),
             instance.error_message.clone().unwrap_or_default(),
         ]
     });
     let rows: Vec<_> = rows.collect();
-    output::write_line(&format!("{}: {}, {}", view.name, view.status, health_word(view.health)))?;
+    output::write_line(&format!("{}: {}, {}", view.name, view.status, view.health))?;
     if !rows.is_empty() {
         output::write_line(&table::lines(&columns, rows).join("\n"))?;
     }

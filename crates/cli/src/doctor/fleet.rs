@@ -4,8 +4,9 @@ use super::Finding;
 use crate::client::Client;
 use crate::datadir::DataDir;
 use myagent_core::view::InfoView;
+use myagent_supervisor::binds;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// Fewer free ports than this are soon used up.
@@ -20,7 +21,8 @@ const MAX_DEPTH: usize = 100;
 /// Ports that services get.
 pub(super) fn ports((first, last): (u16, u16)) -> Finding {
     const CHECK: &str = "ports";
-    let free = (first..=last).filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).count();
+    // Without listening: that would be in the way of an agent that starts just now.
+    let free = (first..=last).filter(|port| binds(Ipv4Addr::LOCALHOST.into(), *port).is_ok()).count();
     let message = format!("{free} of the {} ports {first} to {last} are free", usize::from(last - first) + 1);
     let fix = "widen port_range in config.toml, or stop what holds them (ss -ltnp)";
     match free {
@@ -110,6 +112,7 @@ fn parent(pid: u32) -> Option<u32> {
 mod tests {
     use super::super::Level;
     use super::*;
+    use std::net::TcpListener;
     use std::process::{Command, Stdio};
 
     #[test]

@@ -55,6 +55,10 @@ impl Held {
 
     /// We are no longer the manager.
     pub(crate) fn withdraw(&self) {
+        // If the directory was removed under us it may be another's by now, which must stay known.
+        if self.data.manager().is_some_and(|manager| manager.pid != std::process::id()) {
+            return;
+        }
         for path in [self.data.manager_file(), self.socket()] {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!(%error, path = %path.display(), "not removed");

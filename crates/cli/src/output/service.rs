@@ -126,20 +126,11 @@ fn source(source: &Source) -> String {
 }
 
 fn health(health: Health, checked: Option<Timestamp>, now: Timestamp) -> String {
-    let word = health_word(health);
-    match checked {
-        Some(at) => format!("{word}, checked {} ago", ago(now, at)),
-        None => format!("{word}, not checked yet"),
-    }
-}
-
-/// The word.
-pub(crate) fn health_word(health: Health) -> &'static str {
-    match health {
-        Health::Unknown => "unknown",
-        Health::Healthy => "healthy",
-        Health::Degraded => "degraded",
-        Health::Unhealthy => "unhealthy",
+    match (checked, health) {
+        (Some(at), _) => format!("{health}, checked {} ago", ago(now, at)),
+        (None, Health::Unknown) => format!("{health}, not checked yet"),
+        // Readiness was the first check, so to speak.
+        (None, _) => format!("{health}, not checked since it became ready"),
     }
 }
 
@@ -173,16 +164,18 @@ fn instances(instances: &[InstanceView], now: Timestamp, out: &Output) -> Vec<St
     let number = |value: Option<u32>| value.map(|value| value.to_string()).unwrap_or_default();
     let rows = instances.iter().map(|instance| {
         let alive = instance.runner_pid.is_some();
+        // An endpoint has no processes of ours, and those of an agent that has just started are not measured yet.
+        let measured = alive && instance.processes > 0;
         vec![
             instance.name.clone(),
             instance.status.to_string(),
-            health_word(instance.health).to_owned(),
+            instance.health.to_string(),
             number(instance.port.map(u32::from)),
             number(instance.pid),
             number(instance.runner_pid),
-            if alive { format!("{:.1} %", instance.cpu_percent) } else { String::new() },
-            if alive { format!("{:.1} MiB", instance.memory_mb) } else { String::new() },
-            if alive { instance.processes.to_string() } else { String::new() },
+            if measured { format!("{:.1} %", instance.cpu_percent) } else { String::new() },
+            if measured { format!("{:.1} MiB", instance.memory_mb) } else { String::new() },
+            if measured { instance.processes.to_string() } else { String::new() },
             instance.active_connections.to_string(),
             instance.restart_count.to_string(),
             instance.started_at.filter(|_| alive).map(|at| ago(now, at)).unwrap_or_default(),

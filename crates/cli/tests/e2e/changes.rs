@@ -27,7 +27,7 @@ async fn comes_and_goes(url: &str) -> Result<()> {
     let mut socket = client::connect(url).await?;
     socket.send(Message::text("word")).await?;
     let heard = timeout(Duration::from_secs(30), socket.next()).await?.context("closed")??;
-    assert_eq!(heard.as_text(), Some("word"));
+    anyhow::ensure!(heard.as_text() == Some("word"), "{heard:?}");
     Ok(())
 }
 
@@ -89,7 +89,10 @@ async fn a_rolling_restart_that_fails_leaves_the_others_as_they_are() -> Result<
     // All at once, nobody is spared.
     assert_eq!(manager.cli(&["restart", "pair", "--all-at-once"]).await?.status, 1);
     wait_for_state(&manager, "pair", "error").await;
-    assert!(!processes::is_alive(before[1]));
+    myagent_testkit::wait_for(crate::fleet::PATIENCE, "the end of the second", async || {
+        (!processes::is_alive(before[1])).then_some(())
+    })
+    .await;
     Ok(())
 }
 

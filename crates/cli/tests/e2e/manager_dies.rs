@@ -1,6 +1,8 @@
 //! The manager is killed while everybody talks: no client notices, and the next manager finds everything as it is.
 
-use crate::fleet::{PATIENCE, Process, fake, is_soak, manager, number, register, rounds, wait_for_state};
+use crate::fleet::{
+    PATIENCE, Process, fake, is_soak, manager, number, register, rounds, start_fake, wait_for_state,
+};
 use anyhow::Result;
 use myagent_core::view::ServiceView;
 use myagent_store::{SecretKey, Store};
@@ -183,5 +185,18 @@ async fn a_number_that_belongs_to_somebody_else_now() -> Result<()> {
     stranger.kill()?;
     stranger.wait()?;
     drop(server);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_manager_whose_directory_was_removed_leaves_the_next_one_alone() -> Result<()> {
+    let manager = manager()?;
+    let server = manager.up().await?;
+    std::fs::remove_dir_all(manager.data_dir())?;
+    start_fake(&manager, "a", &[], &[]).await?;
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().await?, 0);
+    assert_eq!(manager.json(&["status", "a"]).await?["status"], "running");
+    manager.ok(&["shutdown"]).await?;
     Ok(())
 }

@@ -139,7 +139,7 @@ pub enum Event {
 pub enum Effect {
     /// Start a runner; answer with `Launched` or `LaunchFailed`.
     Launch,
-    /// Probe for readiness each 250 ms until `Ready`.
+    /// Probe for readiness at short intervals until `Ready`.
     ProbeReady,
     /// Check health at its interval.
     ProbeHealth,
@@ -220,7 +220,7 @@ impl State {
             Self::Unhealthy => InstanceState::Unhealthy,
             Self::Error { .. } => InstanceState::Error,
             Self::Stopping { then: Then::Stop | Then::Error { .. } }
-            | Self::Clearing { then: Then::Stop } => InstanceState::Stopping,
+            | Self::Clearing { then: Then::Stop | Then::Error { .. } } => InstanceState::Stopping,
             _ => InstanceState::Starting,
         }
     }

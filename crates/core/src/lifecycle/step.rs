@@ -97,6 +97,7 @@ impl Instance {
 
     fn await_ready(&mut self, policy: &Policy, now: Tick) -> Vec<Effect> {
         let deadline = now + policy.start_timeout;
+        self.not_ready = None;
         self.state = State::Starting { deadline };
         vec![Effect::ProbeReady, Effect::WakeAt(deadline)]
     }

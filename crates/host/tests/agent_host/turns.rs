@@ -301,6 +301,7 @@ agent = A()
         let (kind, message) = rig.notice().await;
         assert_eq!(kind, "loop_blocked");
         assert!(message.contains("test_agent.py\", line 5, in arun"), "{message}");
+        assert!(!message.contains("myagent_") && !message.contains("asyncio"), "{message}");
         assert_eq!(client.answer().await, "awake");
         assert!(rig.host.worker_loop_ok() || timeout(Duration::from_secs(10), ok_again(&rig)).await.is_ok());
     });

@@ -1,5 +1,6 @@
 //! What an instance's task does: the effects of its state machine.
 
+use super::Wanted;
 use super::task::{Done, Runner, Task};
 use crate::observed::What;
 use crate::probe::{self, Target};
@@ -49,7 +50,7 @@ impl Task {
             if matches!(self.wanted.service.config.ready, Ready::Log(_))
                 && status.is_some_and(|s| s.ready_line_seen)
             {
-                Box::pin(self.step(Event::Ready)).await;
+                return Box::pin(self.became_ready()).await;
             }
             self.probe_ready();
         }
@@ -67,11 +68,31 @@ impl Task {
     }
 
     pub(super) fn probe_health(&mut self) {
+        self.check_at(self.target());
+    }
+
+    /// Takes over what is wanted from now on. How often health is checked changes at once; whom to ask, and how, is still as
+    /// it was when the instance was started.
+    pub(super) fn configure(&mut self, wanted: Wanted) {
+        let pace = |wanted: &Wanted| {
+            let config = &wanted.service.config;
+            (config.health_check_enabled, config.health_check_interval, config.health_check_timeout)
+        };
+        let changed = pace(&self.wanted) != pace(&wanted);
+        self.wanted = wanted;
+        if let Some(checked) = self.checked.clone().filter(|_| changed) {
+            let Target { interval, timeout, .. } = self.target();
+            self.check_at(Target { timeout, interval, ..checked });
+        }
+    }
+
+    fn check_at(&mut self, target: Target) {
         self.stop_probing();
+        self.checked = Some(target.clone());
         if !self.wanted.service.config.health_check_enabled {
             return;
         }
-        let (target, found, random) = (self.target(), self.found.0.clone(), self.deps.config.random);
+        let (found, random) = (self.found.0.clone(), self.deps.config.random);
         self.probing = Some(self.work.spawn(async move {
             probe::keep_checking(target, random, found).await;
             Done::Buried
@@ -80,6 +101,7 @@ impl Task {
 
     pub(super) fn stop_probing(&mut self) {
         self.wants_ready_probe = false;
+        self.checked = None;
         if let Some(probing) = self.probing.take() {
             probing.abort();
         }

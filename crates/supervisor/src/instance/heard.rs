@@ -8,9 +8,18 @@ use myagent_core::lifecycle::Event;
 use myagent_core::probe::Ready;
 use myagent_core::wire::control::{Answer, Phase, Report, Request, RunnerEvent, RunnerLine, Status};
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// A runner that leaves so many checks in a row unanswered…
+const SILENT_CHECKS: u32 = 3;
+/// …for at least this long hangs.
+const SILENT_FOR: Duration = Duration::from_secs(5);
 
 impl Task {
     pub(super) async fn line(&mut self, line: RunnerLine) {
+        if let Some(runner) = &mut self.runner {
+            runner.unanswered = (0, None);
+        }
         match line {
             RunnerLine::Event { event: RunnerEvent::Status(status) }
             | RunnerLine::Answer { answer: Answer::Status(status), .. } => self.status(status).await,
@@ -143,16 +152,31 @@ impl Task {
                 } else if change == Change::Up {
                     self.step(Event::Up).await;
                 }
-                if failure.is_some() {
-                    // Whether it is busy decides what the next failure does: ask now.
-                    self.request(Request::Status).await;
-                }
                 self.tell(What::Checked(HealthCheck { at, latency, failure })).await;
+                self.check_runner().await;
             }
         }
     }
 
-    async fn became_ready(&mut self) {
+    /// Asks the runner at each check, too: whether it is busy decides what the next failure does, and one that answers
+    /// nothing for several checks hangs. Its clients hang with it, and nobody but us can end that.
+    async fn check_runner(&mut self) {
+        let name = self.name();
+        let Some(runner) = self.runner.as_mut().filter(|runner| runner.link.is_some()) else { return };
+        let (checks, since) = &mut runner.unanswered;
+        *checks += 1;
+        let silent_for = since.get_or_insert_with(Instant::now).elapsed();
+        if *checks > SILENT_CHECKS && silent_for >= SILENT_FOR {
+            tracing::warn!(instance = name, ?silent_for, "its runner does not answer; killing it");
+            let why = format!("its runner did not answer for {} s; it is killed", silent_for.as_secs());
+            self.kill_runner();
+            self.tell(What::Record { kind: "instance.runner_hangs".into(), why }).await;
+            return;
+        }
+        self.request(Request::Status).await;
+    }
+
+    pub(super) async fn became_ready(&mut self) {
         self.wants_ready_probe = false;
         self.tracker = Tracker::ready();
         let now = self.deps.config.clock.now();

@@ -6,7 +6,7 @@ use crate::launch::Launched;
 use crate::link::Link;
 use crate::observed::{HealthCheck, Observed, RunnerRecord, Update, What};
 use crate::ports::Lease;
-use crate::probe::{self, Found};
+use crate::probe::{self, Found, Target};
 use crate::process::Watched;
 use jiff::Timestamp;
 use myagent_core::config::ServiceConfig;
@@ -54,6 +54,8 @@ pub(super) struct Runner {
     pub(super) link: Option<Link>,
     pub(super) status: Option<Status>,
     pub(super) stop_request: Option<u64>,
+    /// Checks since it was last heard, and when the first of them was.
+    pub(super) unanswered: (u32, Option<Instant>),
 }
 
 pub(super) struct Task {
@@ -73,6 +75,8 @@ pub(super) struct Task {
     pub(super) wants_ready_probe: bool,
     pub(super) work: JoinSet<Done>,
     pub(super) probing: Option<AbortHandle>,
+    /// Whose health is being checked, or would be if that were switched on.
+    pub(super) checked: Option<Target>,
     pub(super) found: (mpsc::Sender<Found>, mpsc::Receiver<Found>),
     pub(super) wake_at: Option<Instant>,
     pub(super) stops: u64,
@@ -113,6 +117,7 @@ impl Task {
             wants_ready_probe: false,
             work,
             probing: None,
+            checked: None,
             found: mpsc::channel(4),
             wake_at: None,
             stops: 0,
@@ -202,7 +207,7 @@ impl Task {
             Command::Start => self.step(Event::Start).await,
             Command::Stop => self.step(Event::Stop).await,
             Command::Restart => self.step(Event::Restart).await,
-            Command::Configure(wanted) => self.wanted = wanted,
+            Command::Configure(wanted) => self.configure(wanted),
             Command::CheckHealth(answer) => {
                 // Not on the loop's time: the check may take as long as health_check_timeout.
                 let (target, clock) = (self.target(), self.deps.config.clock.clone());
@@ -267,7 +272,8 @@ impl Task {
         self.last_port = record.port.or(self.last_port);
         self.tree = Some(record.tree.clone());
         self.lease = lease;
-        self.runner = Some(Runner { record, process, link, status: None, stop_request: None });
+        self.runner =
+            Some(Runner { record, process, link, status: None, stop_request: None, unanswered: (0, None) });
         if ready {
             self.tracker = Tracker::ready();
         }

@@ -6,7 +6,8 @@ use myagent_core::health::Health;
 use myagent_core::instance::InstanceState;
 use myagent_core::service::Source;
 use myagent_core::wire::control::{Phase, ProtocolRange, Report, Request, RunnerEvent};
-use myagent_supervisor::Command;
+use myagent_supervisor::{Command, Wanted};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 const CURRENT: ProtocolRange = ProtocolRange { min: 1, max: 1 };
@@ -39,12 +40,28 @@ async fn a_deaf_endpoint_is_unhealthy_and_never_restarted() {
 }
 
 #[tokio::test]
-async fn a_program_that_hangs_is_restarted_unless_it_is_busy() {
+async fn how_often_health_is_checked_changes_while_it_runs() {
     let (_listener, url) = deaf_listener().await;
+    let process = waiting_process();
+    let rare = ServiceConfig { health_check_interval: 3600.0, ..eager() };
+    let (mut stage, listener) = stage(service(&url, rare), &process, started(&process), true);
+    let mut runner = FakeRunner::answer(&listener, process, CURRENT).await;
+    let running = stage.until("running", |o| o.state == InstanceState::Running);
+    runner.serve_until(&Phase::Up, running).await;
+    // Whom to ask is as it was at the start: nobody is at the new address, which would be found out sooner.
+    let changed = service("ws://127.0.0.1:1/", eager());
+    let wanted = Wanted { service: Arc::new(changed), secrets: Arc::default(), index: 0 };
+    assert!(stage.handle.send(Command::Configure(wanted)));
+    let unhealthy = stage.until("unhealthy", |o| o.state == InstanceState::Unhealthy);
+    let observed = runner.serve_until(&Phase::Up, unhealthy).await;
+    assert!(observed.error.unwrap().contains("no answer within 0.1 s"));
+}
+
+#[tokio::test]
+async fn a_program_that_hangs_is_restarted_unless_it_is_busy() {
+    // The probe goes to the port of the record, which has none here: refused is as good as deaf.
     let mut deaf = service("ws://unused/", eager());
     deaf.source = Source::Command { argv: vec!["/bin/true".into()], cwd: None, path: None };
-    // The probe goes to the port of the record, which has none here: refused is as good as deaf.
-    drop(url);
     let process = waiting_process();
     let (mut stage, listener) = stage(deaf, &process, started(&process), true);
     let mut runner = FakeRunner::answer(&listener, process, CURRENT).await;
@@ -76,7 +93,7 @@ async fn a_program_that_hangs_is_restarted_unless_it_is_busy() {
 }
 
 #[tokio::test]
-async fn a_runner_that_never_becomes_ready_ends_in_error_and_an_endpoint_in_unhealthy() {
+async fn an_endpoint_that_never_becomes_ready_is_unhealthy() {
     let (_listener, url) = deaf_listener().await;
     let process = waiting_process();
     let (mut external, listener) = stage(service(&url, eager()), &process, started(&process), false);
@@ -84,4 +101,17 @@ async fn a_runner_that_never_becomes_ready_ends_in_error_and_an_endpoint_in_unhe
     let unhealthy = external.until("unhealthy", |o| o.state == InstanceState::Unhealthy);
     let observed = runner.serve_until(&Phase::Up, unhealthy).await;
     assert!(observed.error.unwrap().starts_with("not ready within start_timeout=1 s"));
+}
+
+#[tokio::test]
+async fn a_runner_that_says_nothing_any_more_is_killed_and_cleared_up_after() {
+    let (_listener, url) = deaf_listener().await;
+    let process = waiting_process();
+    let (mut stage, listener) = stage(service(&url, eager()), &process, started(&process), true);
+    let mut runner = FakeRunner::answer(&listener, process, CURRENT).await;
+    // It never answers another line; a busy one is not spared either: its clients hang with it.
+    let observed = stage.until("lost", |o| o.error.as_deref() == Some("its runner process was lost")).await;
+    assert!(!observed.eligible);
+    assert!(stage.records.contains(&"instance.runner_hangs".to_owned()), "{:?}", stage.records);
+    assert!(runner.process.try_wait().unwrap().is_some());
 }

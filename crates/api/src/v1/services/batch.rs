@@ -1,7 +1,7 @@
 //! `POST /api/v1/services/batch {action, names|all|tag}`: starts, stops or restarts several services at once, and says
 //! what came of each.
 
-use super::stop::Wait;
+use super::stop::{Wait, in_background};
 use crate::error::{ApiError, Result};
 use crate::extract::{Json, Params, parse};
 use crate::{Ctx, Shared};
@@ -103,11 +103,7 @@ async fn act(
     if wait || action == Action::Start {
         return command.await;
     }
-    shared.background.spawn(async move {
-        if let Err(problem) = command.await {
-            tracing::warn!(service = name, %problem, "a command that nobody waits for failed");
-        }
-    });
+    in_background(shared, name, command);
     Ok(())
 }
 

@@ -47,13 +47,21 @@ pub(super) async fn wait_or_not(
     if wait {
         return Ok(Json(command.await?).into_response());
     }
-    let service = name.to_owned();
+    in_background(shared, name.to_owned(), command);
+    // Lets the command reach the engine before the caller's next one does.
+    tokio::task::yield_now().await;
+    Ok((StatusCode::ACCEPTED, Json(shared.control.service(name)?)).into_response())
+}
+
+/// Has a command done that nobody waits for; that it failed is told in the manager's log.
+pub(super) fn in_background<T>(
+    shared: &Shared,
+    service: String,
+    command: impl Future<Output = std::result::Result<T, Problem>> + Send + 'static,
+) {
     shared.background.spawn(async move {
         if let Err(problem) = command.await {
             tracing::warn!(service, %problem, "a command that nobody waits for failed");
         }
     });
-    // Lets the command reach the engine before the caller's next one does.
-    tokio::task::yield_now().await;
-    Ok((StatusCode::ACCEPTED, Json(shared.control.service(name)?)).into_response())
 }

@@ -177,6 +177,7 @@ fn people_see_six_words() {
         (State::Waiting { until: S }, Starting),
         (State::Clearing { then: Then::Judge }, Starting),
         (State::Clearing { then: Then::Stop }, Stopping),
+        (State::Clearing { then: Then::Error { retry_at: None } }, Stopping),
         (STOPPING, Stopping),
         (State::Stopping { then: Then::Launch }, Starting),
         (State::Running, Running),
