@@ -24,6 +24,14 @@ pub(crate) fn run(root: &Path) -> Result<Verdict> {
                 .map(|path| format!("{}: names `{path}`, which does not exist", map.path)),
         );
     }
+    for page in files.iter().filter(|file| has_extension(&file.path, "md")) {
+        let folder = root.join(&page.path).parent().map(Path::to_owned).unwrap_or_default();
+        faults.extend(
+            dead_links(&page.text, |path| folder.join(path).exists())
+                .into_iter()
+                .map(|path| format!("{}: links to {path}, which does not exist", page.path)),
+        );
+    }
     Ok(verdict(faults, sizes(&files)))
 }
 
@@ -84,6 +92,13 @@ fn dead_paths(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let dead =
         |path: &&str| looks_like_path(path, &exists) && !exists(path) && !exists(&format!("crates/{path}"));
     quoted.filter(dead).map(str::to_owned).collect()
+}
+
+/// The targets of links, from the page's own folder, that lead nowhere.
+fn dead_links(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    let files = targets.filter_map(|target| target.split('#').next()).filter(|file| !file.is_empty());
+    files.filter(|file| !file.contains(':') && !exists(file)).map(str::to_owned).collect()
 }
 
 fn looks_like_path(text: &str, exists: impl Fn(&str) -> bool) -> bool {
@@ -165,6 +180,13 @@ mod tests {
         check("`GONE.md`, `README.md`, `.config/gone.toml`", &["GONE.md", ".config/gone.toml"]);
         check("`/api/v1`, `ws://a/b`, `cargo run`, `text/html`, `--a/b`, `a::b`, `crates/<name>`", &[]);
         check("```text\n`crates/gone`\n```\n`crates/lost`", &["crates/lost"]);
+    }
+
+    #[test]
+    fn a_link_leads_to_what_exists() {
+        let dead = |text: &str| dead_links(text, |path| path == "b.md");
+        assert_eq!(dead("[a](b.md), [a](b.md#c), [a](#c), [a](https://x.org/y), text ](z"), [""; 0]);
+        assert_eq!(dead("| [a](b.md) | [c](../d.md#e) |"), ["../d.md"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::Bench;
 use crate::fleet::{self, Fleet, Instance};
-use crate::load::{Exchange, Talk};
+use crate::load::{Connects, Exchange, Talk};
 use crate::procs;
 use crate::report::{Budget, Report};
 use anyhow::{Context, Result};
@@ -14,6 +14,9 @@ use tokio::time::sleep;
 const BUDGET: f64 = 2.0;
 const LIMIT: f64 = 4.0;
 const CONVERSATIONS: usize = 100;
+/// As many short connections as it takes, and then the time in which their records are told to the manager.
+const RUSH: Duration = Duration::from_secs(2);
+const AFTER_RUSH: Duration = Duration::from_secs(15);
 /// A probe and a report of counters have passed.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -58,6 +61,12 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         let what = format!("runner of {kind}: private after {CONVERSATIONS} conversations");
         report.line(&what, &after, "MiB", Budget::AtMost(LIMIT));
     }
+    for instance in &file {
+        Connects { address: instance.address(), target: "/", at_once: 64 }.run(RUSH)?;
+    }
+    sleep(AFTER_RUSH).await;
+    let what = "runner of agent file: private after a rush of connections";
+    report.line(what, &private(&file)?, "MiB", Budget::AtMost(LIMIT));
     let workers = file.iter().map(|instance| procs::private_mib(instance.pid)).collect::<Result<Vec<_>>>();
     report.line(
         "Python worker of agent file: private",

@@ -2,12 +2,12 @@
 //! costs a pause, and the clients wait in the kernel's queue meanwhile.
 
 use crate::client;
-use crate::socket::Listener;
 use crate::thread::Thread;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 /// Pause after an error that concerns more than one client.
@@ -16,7 +16,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Accepts until it is dropped.
-pub(crate) async fn accept(thread: Rc<Thread>, listener: Listener) {
+pub(crate) async fn accept(thread: Rc<Thread>, listener: TcpListener) {
     let mut last_logged: Option<Instant> = None;
     loop {
         // More clients in their handshake than allowed: the others wait in the kernel's queue.

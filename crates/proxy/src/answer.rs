@@ -1,9 +1,9 @@
 //! Plain HTTP answers of the front door's own, and the polite end of a socket after one.
 
-use crate::socket::Socket;
 use myagent_core::{Code, Problem};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long a client may take to accept an answer.
@@ -61,7 +61,7 @@ impl Answer {
     }
 
     /// Sends it and ends the connection. Errors are the client's loss only: it left.
-    pub(crate) async fn send(self, stream: Socket, without_body: bool) {
+    pub(crate) async fn send(self, mut stream: TcpStream, without_body: bool) {
         let Self { status, headers, content_type, body } = self;
         let connection = if headers.starts_with("Upgrade") { "Upgrade, close" } else { "close" };
         let text = format!(
@@ -70,14 +70,13 @@ impl Answer {
             body.len(),
             if without_body { "" } else { &body }
         );
-        send_and_end(stream, text.as_bytes()).await;
+        send_and_end(&mut stream, text.as_bytes()).await;
     }
 }
 
 /// Sends the last bytes and closes such that they arrive: a socket closed with unread bytes in it is reset, and a reset
 /// can overtake what was sent.
-pub(crate) async fn send_and_end(stream: Socket, bytes: &[u8]) {
-    let Ok(mut stream) = stream.into_watched() else { return };
+pub(crate) async fn send_and_end(stream: &mut TcpStream, bytes: &[u8]) {
     let sent = timeout(WRITE_TIME, async {
         stream.write_all(bytes).await?;
         stream.shutdown().await

@@ -7,7 +7,6 @@ use crate::head::{self, Head, HeadError};
 use crate::origin;
 use crate::queue::Place;
 use crate::refuse::{self, Refused};
-use crate::socket::Socket;
 use crate::thread::Thread;
 use myagent_core::routing::{Decision, Request, Strategy, decide};
 use myagent_core::wire::handover::{MAX_REST, Refusal};
@@ -18,6 +17,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -32,7 +32,7 @@ const RETRY_LATE: Duration = Duration::from_secs(5);
 /// A client with everything that was read from it.
 pub(crate) struct Client {
     pub(crate) connection_id: ConnectionId,
-    pub(crate) stream: Socket,
+    pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
     /// The head and what came behind it.
     pub(crate) bytes: Vec<u8>,
@@ -67,14 +67,14 @@ impl Client {
 /// Serves a client that was accepted.
 pub(crate) async fn serve(
     thread: Rc<Thread>,
-    mut stream: Socket,
+    stream: TcpStream,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
 ) {
     // Only a socket that is gone refuses this.
-    let _ = stream.set_nodelay();
+    let _ = stream.set_nodelay(true);
     let mut bytes = Vec::new();
-    let reading = head::read(&mut stream, &thread.scratch, &mut bytes);
+    let reading = head::read(&stream, &thread.scratch, &mut bytes);
     let head = match timeout(thread.shared.config.head_timeout, reading).await {
         Ok(Ok(head)) => head,
         Ok(Err(HeadError::Left)) => return,

@@ -6,7 +6,6 @@
 
 use crate::ProxyEvent;
 use crate::client::{self, Client};
-use crate::socket::Socket;
 use crate::thread::Thread;
 use myagent_core::routing::{RoutedInstance, RoutingSnapshot, Strategy};
 use myagent_core::wire::handover::{Down, Offer, Refusal, Up, decode, encode};
@@ -15,11 +14,12 @@ use myagent_handover::{Channel, Received};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, OnceCell, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
@@ -222,7 +222,7 @@ async fn send(
         head_len: client.head_len,
         attempt,
     });
-    let descriptor = client.stream.as_fd()?;
+    let descriptor = client.stream.as_fd();
     let copy = {
         let mut message = thread.message.borrow_mut();
         encode(&mut message, &offer, &[&client.bytes]).map_err(io::Error::other)?;
@@ -315,7 +315,7 @@ fn client_of(offer: &Offer, raw: &[u8], descriptor: Option<OwnedFd>) -> io::Resu
     stream.set_nonblocking(true)?;
     Ok(Client {
         connection_id: offer.connection_id,
-        stream: Socket::new(stream.into()),
+        stream: TcpStream::from_std(stream)?,
         peer: offer.client,
         bytes: raw.to_vec(),
         head_len: offer.head_len,

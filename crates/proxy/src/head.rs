@@ -2,12 +2,12 @@
 //!
 //! The head stays exactly as the client sent it; it travels on to the runner as it is. The time limit is the caller's.
 
-use crate::socket::Socket;
 use httparse::{EMPTY_HEADER, Error, Request, Status};
 use myagent_core::routing;
 use myagent_core::wire::handover::MAX_HEAD;
 use std::cell::RefCell;
 use std::io;
+use tokio::net::TcpStream;
 
 /// Most headers of a request.
 const MAX_HEADERS: usize = 100;
@@ -56,25 +56,21 @@ pub(crate) struct WebSocketHead<'a> {
 /// most [`MAX_HEAD`]). `scratch` is the thread's own buffer, so that a client that has said nothing yet needs none.
 /// Cancel-safe: what was read is in `bytes`.
 pub(crate) async fn read(
-    stream: &mut Socket,
+    stream: &TcpStream,
     scratch: &RefCell<Box<[u8]>>,
     bytes: &mut Vec<u8>,
 ) -> Result<Head, HeadError> {
     loop {
+        stream.readable().await.map_err(|_| HeadError::Left)?;
         let before = bytes.len();
-        let read = {
+        {
             let mut scratch = scratch.borrow_mut();
-            let read = stream.try_read(&mut scratch[..MAX_HEAD - before]);
-            bytes.extend_from_slice(&scratch[..*read.as_ref().unwrap_or(&0)]);
-            read
-        };
-        match read {
-            Ok(1..) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                stream.readable().await.map_err(|_| HeadError::Left)?;
-                continue;
+            match stream.try_read(&mut scratch[..MAX_HEAD - before]) {
+                Ok(0) => return Err(HeadError::Left),
+                Ok(count) => bytes.extend_from_slice(&scratch[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(_) => return Err(HeadError::Left),
             }
-            Ok(0) | Err(_) => return Err(HeadError::Left),
         }
         // The first bytes are looked at for what is no HTTP at all; later ones only if they can have ended the head, or a
         // client that sends it byte by byte would make us read it again each time.

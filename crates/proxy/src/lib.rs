@@ -7,7 +7,7 @@
 //! a conversation.
 //!
 //! Theory of operation: [`Proxy::start`] makes one OS thread per core, each with a single-threaded runtime (`thread`).
-//! Every thread accepts from its own duplicate of the same listener (`accept`, `socket`); a client is one task on one thread
+//! Every thread accepts from its own duplicate of the same listener (`accept`); a client is one task on one thread
 //! (`client`): `head` reads the request head, `origin` refuses foreign web pages, `ticks` and the pure decision choose the
 //! instance, `handover` offers the socket to its runner and waits for the answer. Where nobody can serve now the client
 //! waits in the one `queue` of all threads; where nobody will, `refuse` (WebSocket) or `answer` (plain HTTP) tells it so.
@@ -21,7 +21,6 @@ mod origin;
 mod proxy;
 mod queue;
 mod refuse;
-mod socket;
 mod thread;
 mod ticks;
 

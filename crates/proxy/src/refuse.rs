@@ -2,12 +2,12 @@
 //! with 1013 (try again later). A browser shows nothing of an HTTP answer to an upgrade.
 
 use crate::answer::send_and_end;
-use crate::socket::Socket;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use std::fmt::Display;
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// Close code: try again later.
 const TRY_AGAIN_LATER: u16 = 1013;
@@ -26,7 +26,7 @@ pub(crate) struct Refused {
 
 /// Accepts the WebSocket of `key`, tells why, closes.
 pub(crate) async fn websocket(
-    stream: Socket,
+    mut stream: TcpStream,
     key: &str,
     protocol: Option<&str>,
     refused: &Refused,
@@ -52,7 +52,7 @@ pub(crate) async fn websocket(
     push_frame(&mut bytes, 0x81, event.to_string().as_bytes());
     let reason = &refused.reason[..refused.reason.floor_char_boundary(MAX_REASON)];
     push_frame(&mut bytes, 0x88, &[&TRY_AGAIN_LATER.to_be_bytes(), reason.as_bytes()].concat());
-    send_and_end(stream, &bytes).await;
+    send_and_end(&mut stream, &bytes).await;
 }
 
 /// Appends an unmasked frame; `first` is its first byte (FIN and opcode). Payloads here are far below 64 KiB.

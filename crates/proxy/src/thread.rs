@@ -3,7 +3,6 @@
 use crate::accept;
 use crate::handover::Runners;
 use crate::proxy::{ListenerId, Shared};
-use crate::socket::Listener;
 use crate::ticks::Ticks;
 use myagent_core::routing::RoutingSnapshot;
 use myagent_core::wire::handover::MAX_HEAD;
@@ -86,7 +85,7 @@ async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Op
     while let Some(command) = commands.recv().await {
         match command {
             Command::Open { id, listener, done } => {
-                let opened = Listener::new(listener).map(|listener| {
+                let opened = tokio::net::TcpListener::from_std(listener).map(|listener| {
                     acceptors.insert(id, spawn_local(accept::accept(Rc::clone(&thread), listener)));
                 });
                 let _ = done.send(opened);

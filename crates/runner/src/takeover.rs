@@ -5,12 +5,10 @@ use myagent_core::wire::handover::{Down, Offer, Refusal, Up, decode, encode};
 use myagent_handover::{Channel, Listener, Received};
 use myagent_relay::{Client, GivenBack};
 use std::cell::{Cell, RefCell};
-use std::future::{Future as _, poll_fn};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -55,13 +53,7 @@ async fn serve_channel(channel: Rc<Channel>, door: Door) {
         tokio::select! {
             received = channel.recv(&mut message) => match received {
                 Ok(Some(received)) => match client(&message, received) {
-                    Ok(client) => {
-                        let mut serving = Box::pin(serve_client(Rc::clone(&channel), door.clone(), client));
-                        // Nearly always it is taken at once; only one that has to wait needs a task.
-                        if poll_fn(|context| Poll::Ready(serving.as_mut().poll(context))).await.is_pending() {
-                            clients.spawn_local(serving);
-                        }
-                    }
+                    Ok(client) => drop(clients.spawn_local(serve_client(Rc::clone(&channel), door.clone(), client))),
                     Err(error) => tracing::warn!(error, "refused a message on the take-over socket"),
                 },
                 Ok(None) => break,

@@ -243,7 +243,10 @@ fn hints(view: &ServiceView) -> Vec<String> {
              myagent-manager restart {name}"
         ));
     }
-    if view.instances.iter().any(|instance| instance.ownership.as_deref() == Some("subreaper")) {
+    let has_processes = !matches!(view.source, Source::External { .. });
+    if has_processes
+        && view.instances.iter().any(|instance| instance.ownership.as_deref() == Some("subreaper"))
+    {
         hints.push(
             "no control group could be made, so a fully detached process may survive a killed runner; \
              see: myagent-manager doctor"
