@@ -15,6 +15,7 @@ pub mod health;
 pub mod ids;
 pub mod instance;
 pub mod lifecycle;
+pub mod origin;
 pub mod paths;
 pub mod ports;
 pub mod probe;

@@ -47,6 +47,10 @@ async fn serve(inner: Rc<Inner>, mut stream: TcpStream, address: std::net::Socke
         Ok(upgrade) => upgrade,
         Err(error) => return refuse(stream, &error.response()).await,
     };
+    // Whoever is allowed from elsewhere comes through the front door, which knows the allowed origins.
+    if upgrade.header("origin").is_some_and(|origin| !myagent_core::origin::is_allowed(origin, &[])) {
+        return refuse(stream, &error_response(403, &[], "pages of this origin may not connect here")).await;
+    }
     let id = ConnectionId((inner.config.random_id)());
     let entry = if upgrade.header(PROBE).is_some() {
         if inner.worker().is_none() {

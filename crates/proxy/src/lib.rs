@@ -17,7 +17,6 @@ mod answer;
 mod client;
 mod handover;
 mod head;
-mod origin;
 mod proxy;
 mod queue;
 mod refuse;

@@ -36,6 +36,21 @@ fn what_is_no_websocket_gets_a_small_answer() {
 }
 
 #[test]
+fn pages_from_elsewhere_do_not_get_in_by_the_agents_own_port() {
+    with_agent(ECHO, async |rig| {
+        let head = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let answer = http(rig.address, &format!("{head}Origin: https://evil.example\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert_eq!(rig.table.open_count(), 0);
+        let name = "origin".parse().unwrap();
+        let url = format!("ws://{}/", rig.address);
+        let builder = ClientBuilder::new().uri(&url).unwrap();
+        let builder = builder.add_header(name, "http://localhost:3000".parse().unwrap()).unwrap();
+        builder.connect().await.unwrap();
+    });
+}
+
+#[test]
 fn a_probe_takes_no_place_and_asks_for_the_worker() {
     with_config(ECHO, ServiceConfig { max_sessions: 1, ..Default::default() }, async |mut rig| {
         let url = format!("ws://{}/", rig.address);

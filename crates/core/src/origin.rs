@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 
 /// Whether a page of this origin may connect. `allowed` are further origins, or `*`.
-pub(crate) fn is_allowed(origin: &str, allowed: &[String]) -> bool {
+pub fn is_allowed(origin: &str, allowed: &[String]) -> bool {
     let listed = |entry: &String| {
         entry == "*" || entry.trim_end_matches('/').eq_ignore_ascii_case(origin.trim_end_matches('/'))
     };
