@@ -8,15 +8,18 @@ use std::io::Write;
 pub(crate) enum Budget {
     AtMost(f64),
     AtLeast(f64),
+    /// Not once, in no round: a median would hide it.
+    Never,
     /// Measured for comparison.
     None,
 }
 
 impl Budget {
-    fn is_kept(self, value: f64) -> bool {
+    fn is_kept(self, values: &[f64]) -> bool {
         match self {
-            Self::AtMost(limit) => value <= limit,
-            Self::AtLeast(limit) => value >= limit,
+            Self::AtMost(limit) => median(values) <= limit,
+            Self::AtLeast(limit) => median(values) >= limit,
+            Self::Never => !values.is_empty() && values.iter().all(|value| *value == 0.0),
             Self::None => true,
         }
     }
@@ -84,7 +87,7 @@ fn line(what: &str, values: &[f64], unit: &str, budget: Budget) -> (String, bool
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = median(&sorted);
-    let kept = !values.is_empty() && budget.is_kept(middle);
+    let kept = budget.is_kept(values);
     let spread = match &sorted[..] {
         [low, .., high] => format!("[{} … {}]", number(*low), number(*high)),
         _ => String::new(),
@@ -92,6 +95,7 @@ fn line(what: &str, values: &[f64], unit: &str, budget: Budget) -> (String, bool
     let (promise, verdict) = match budget {
         Budget::AtMost(limit) => (format!("≤ {}", number(limit)), if kept { "ok" } else { "MISS" }),
         Budget::AtLeast(limit) => (format!("≥ {}", number(limit)), if kept { "ok" } else { "MISS" }),
+        Budget::Never => ("never".to_owned(), if kept { "ok" } else { "MISS" }),
         Budget::None => (String::new(), ""),
     };
     let value = format!("{} {unit}", number(middle));
@@ -135,6 +139,8 @@ mod tests {
         check(&[3.0, 1.0], Budget::AtMost(1.5), "list 2.00 ms [1.00 … 3.00] ≤ 1.50 MISS");
         check(&[120.4], Budget::AtLeast(99.0), "list 120 ms ≥ 99.0 ok");
         check(&[0.5], Budget::None, "list 0.500 ms");
+        check(&[0.0, 0.0, 1.0], Budget::Never, "list 0.000 ms [0.000 … 1.00] never MISS");
+        check(&[0.0], Budget::Never, "list 0.000 ms never ok");
         check(&[], Budget::AtMost(1.0), "list NaN ms ≤ 1.00 MISS");
     }
 

@@ -192,7 +192,11 @@ async fn a_number_that_belongs_to_somebody_else_now() -> Result<()> {
 async fn a_manager_whose_directory_was_removed_leaves_the_next_one_alone() -> Result<()> {
     let manager = manager()?;
     let server = manager.up().await?;
-    std::fs::remove_dir_all(manager.data_dir())?;
+    // Its manager still writes there: a file may come back between the last one removed and the folder itself.
+    wait_for(Duration::from_secs(10), "removing the directory", async || {
+        std::fs::remove_dir_all(manager.data_dir()).ok()
+    })
+    .await;
     start_fake(&manager, "a", &[], &[]).await?;
     server.signal(Signal::TERM);
     assert_eq!(server.wait().await?, 0);
