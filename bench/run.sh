@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures everything, side by side with other supervisors, in one run: minutes, on a machine that does nothing else.
+# Measures everything, side by side with other supervisors, proxies and servers, in one run: minutes, on a machine that does
+# nothing else. bench/run.sh --help lists the cases.
 # Arguments go to the program: bench/run.sh --rounds 9 list hand-over
 # What is compared with is installed in target/bench-peers, once; where that cannot be done it is left out.
 set -euo pipefail
@@ -15,6 +16,10 @@ mkdir -p "$peers"
 if [ ! -x "$peers/venv/bin/supervisord" ]; then
   { python3 -m venv "$peers/venv" && "$peers/venv/bin/pip" install --quiet supervisor==4.3.0; } ||
     echo "bench: supervisord is left out" >&2
+fi
+if [ ! -d "$(echo "$peers"/venv/lib/python*/site-packages/websockets-17.4.dist-info)" ]; then
+  { [ -x "$peers/venv/bin/python" ] || python3 -m venv "$peers/venv"; } &&
+    "$peers/venv/bin/pip" install --quiet websockets==17.4 || echo "bench: websockets is left out" >&2
 fi
 if [ ! -x "$peers/node_modules/.bin/pm2" ] && command -v npm >/dev/null; then
   npm install --silent --no-audit --no-fund --prefix "$peers" pm2@7 ||

@@ -3,6 +3,7 @@
 #   scripts/setup.sh       what building, testing and measuring need
 #   scripts/setup.sh run   what building and the example agents need
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 packages=()
 need() { command -v "$1" >/dev/null || packages+=("${@:2}"); }
@@ -12,6 +13,7 @@ need python3 python3  # agent files
 need node nodejs      # the example of a command agent
 if [ "${1:-}" != run ]; then
   need git git
+  python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv) # packages for tests, below
   llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
   need "llvm-cov-$llvm" "llvm-$llvm" # coverage; the version must be that of rustc
 fi
@@ -27,5 +29,14 @@ fi
 if [ "${1:-}" != run ] && ! command -v cargo-nextest >/dev/null; then
   echo "setup: installing cargo-nextest"
   cargo install cargo-nextest --locked
+fi
+# The Python packages that tests and the bench use, in a place of their own; it is made anew when the list changes.
+python=${CARGO_TARGET_DIR:-target}/python
+if [ "${1:-}" != run ] && ! cmp -s scripts/requirements.txt "$python/complete.txt"; then
+  echo "setup: installing Python packages in $python"
+  python3 -m venv --clear "$python"
+  "$python/bin/python" -m pip --quiet --disable-pip-version-check install \
+    --require-hashes --only-binary :all: --requirement scripts/requirements.txt
+  cp scripts/requirements.txt "$python/complete.txt" # the last step: without it all of this is done again
 fi
 [ "${1:-}" = run ] || echo "setup: complete"

@@ -1,7 +1,7 @@
 //! Measures what the product promises: each case starts the real program (release), puts load on it from here, and prints
 //! medians over interleaved rounds beside their budgets.
 //!
-//! `bench/run.sh` builds everything and runs all cases; `myagent-bench CASE…` runs some. The load generator is in `load`, a
+//! `bench/run.sh` builds everything and runs all cases; `myagent-bench CASE…` runs some, `--help` lists them. The load generator is in `load`, a
 //! case per file in `cases`. With `agent` as its first argument the program is the agent that cases need, with `load` it
 //! puts one load on an address.
 
@@ -21,12 +21,25 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: myagent-bench [--rounds N] [--peers DIR] [CASE…]";
 
+fn help() -> String {
+    let cases = cases::CASES.iter().map(|case| format!("\n  {:<14} {}", case.name, case.about));
+    format!(
+        "{USAGE}\n\nCases, all of them if none is named:{}\n\nBy hand: {}",
+        cases.collect::<String>(),
+        by_hand::USAGE
+    )
+}
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
     if arguments.next_if(|first| first == "agent").is_some() {
         return myagent_testkit::fake_agent::main(arguments);
     }
     let mut report = Report::new(std::io::stdout());
+    if arguments.peek().is_some_and(|first| first == "--help" || first == "-h") {
+        report.note(&help());
+        return ExitCode::SUCCESS;
+    }
     let by_hand = arguments.next_if(|first| first == "load").is_some();
     let result = if by_hand {
         by_hand::run(&arguments.collect::<Vec<_>>()).map(|line| report.note(&line))
@@ -48,21 +61,20 @@ fn run(mut arguments: impl Iterator<Item = String>, report: &mut Report) -> Resu
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
             "--peers" => peers = Some(PathBuf::from(arguments.next().context(USAGE)?)),
-            name if cases::find(name).is_some() => wanted.push(argument),
-            _ => bail!("{USAGE}; cases: {}", cases::names().join(", ")),
+            name if cases::CASES.iter().any(|case| case.name == name) => wanted.push(argument),
+            _ => bail!("{USAGE}; --help lists the cases"),
         }
     }
     ensure!(rounds > 0, "--rounds must be at least 1");
     let bench = Bench::new(rounds, peers)?;
     report.note(&machine::describe(&bench)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    for name in cases::names() {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            let case = cases::find(name).context("a case is listed and not there")?;
-            report.heading(name);
+    for case in cases::CASES {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == case.name) {
+            report.heading(case.name);
             // One that fails must not keep the others from being measured.
-            if let Err(error) = runtime.block_on(case(&bench, report)) {
-                report.note(&format!("  {name} failed: {error:#}"));
+            if let Err(error) = runtime.block_on((case.run)(&bench, report)) {
+                report.note(&format!("  {} failed: {error:#}", case.name));
                 report.fail();
             }
         }

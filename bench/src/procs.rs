@@ -43,11 +43,6 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(sum))
 }
 
-/// Processor time of several processes.
-pub(crate) fn cpu_of_all(pids: &[u32]) -> Result<Duration> {
-    pids.iter().map(|pid| cpu(*pid)).sum()
-}
-
 /// Processes that share one core for as long as this lives.
 pub(crate) struct OneCore {
     before: Vec<(Pid, CpuSet)>,

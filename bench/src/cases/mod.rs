@@ -1,14 +1,17 @@
 //! The cases, in the order in which they run, and what they share.
 
+mod agent_host;
 mod api;
 mod hand_over;
 mod idle;
+mod idle_sessions;
 mod killed_agent;
 mod list;
 mod reattach;
 mod routing;
 mod runner_memory;
 mod start;
+mod ways;
 
 use crate::report::Report;
 use anyhow::{Context, Result, ensure};
@@ -34,32 +37,64 @@ impl Bench {
         Ok(Self { rounds, manager, peers })
     }
 
+    /// An agent that is made for a case.
+    pub(crate) fn own_agent(name: &str) -> PathBuf {
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/agents")).join(name)
+    }
+
     /// An example agent.
     pub(crate) fn agent(name: &str) -> PathBuf {
         PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../agents")).join(name)
     }
 }
 
-type Case = for<'a> fn(&'a Bench, &'a mut Report) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+/// One measurement, or several that belong together.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// What is measured, for `--help`.
+    pub(crate) about: &'static str,
+    pub(crate) run: Run,
+}
 
-const CASES: &[(&str, Case)] = &[
-    ("list", |bench, report| Box::pin(list::run(bench, report))),
-    ("idle", |bench, report| Box::pin(idle::run(bench, report))),
-    ("runner-memory", |bench, report| Box::pin(runner_memory::run(bench, report))),
-    ("killed-agent", |bench, report| Box::pin(killed_agent::run(bench, report))),
-    ("start", |bench, report| Box::pin(start::run(bench, report))),
-    ("reattach", |bench, report| Box::pin(reattach::run(bench, report))),
-    ("hand-over", |bench, report| Box::pin(hand_over::run(bench, report))),
-    ("api", |bench, report| Box::pin(api::run(bench, report))),
-    ("routing", |bench, report| Box::pin(std::future::ready(routing::run(bench, report)))),
+type Run = for<'a> fn(&'a Bench, &'a mut Report) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+const fn case(name: &'static str, about: &'static str, run: Run) -> Case {
+    Case { name, about, run }
+}
+
+/// All cases, in the order in which they run.
+pub(crate) const CASES: &[Case] = &[
+    case("list", "`myagent-manager list` of 100 services, beside supervisord and pm2", |bench, report| {
+        Box::pin(list::run(bench, report))
+    }),
+    case("idle", "a manager with 500 registered services: memory, processor", |bench, report| {
+        Box::pin(idle::run(bench, report))
+    }),
+    case("runner-memory", "what a runner holds, fresh and after conversations", |bench, report| {
+        Box::pin(runner_memory::run(bench, report))
+    }),
+    case("killed-agent", "an agent is killed: who meets it, when it is back", |bench, report| {
+        Box::pin(killed_agent::run(bench, report))
+    }),
+    case("start", "start to ready", |bench, report| Box::pin(start::run(bench, report))),
+    case("reattach", "a manager is killed: the next one finds 50 instances", |bench, report| {
+        Box::pin(reattach::run(bench, report))
+    }),
+    case("hand-over", "through the front door ÷ direct, and ÷ HAProxy and nginx", |bench, report| {
+        Box::pin(hand_over::run(bench, report))
+    }),
+    case(
+        "agent-host",
+        "echo and tokens by an agent file ÷ a Python server on `websockets`",
+        |bench, report| Box::pin(agent_host::run(bench, report)),
+    ),
+    case(
+        "idle-sessions",
+        "memory of 10,000 idle sessions, 9,000 of them without a client",
+        |bench, report| Box::pin(idle_sessions::run(bench, report)),
+    ),
+    case("api", "the API's list of 100 services", |bench, report| Box::pin(api::run(bench, report))),
+    case("routing", "one routing decision among 1,000 instances and 1,000 rules", |bench, report| {
+        Box::pin(std::future::ready(routing::run(bench, report)))
+    }),
 ];
-
-/// All names.
-pub(crate) fn names() -> Vec<&'static str> {
-    CASES.iter().map(|(name, _)| *name).collect()
-}
-
-/// The case of that name.
-pub(crate) fn find(name: &str) -> Option<Case> {
-    CASES.iter().find(|(found, _)| *found == name).map(|(_, case)| *case)
-}

@@ -10,6 +10,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The last event of an answer.
+const FINAL: &[u8] = b"agent.final_answer";
+
 /// What is said.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Talk<'a> {
@@ -47,17 +50,13 @@ impl Exchange {
                 Conversation { stream, message: Vec::new(), partial: Vec::new(), since: Instant::now() };
             conversation.message = match talk {
                 Talk::Ping => frames::text(r#"{"type":"ping"}"#),
-                Talk::Message(content) => {
-                    let session = conversation.create_session()?;
-                    let event = serde_json::json!({"event": "user.message", "session_id": session, "content": content});
-                    frames::text(&event.to_string())
-                }
+                Talk::Message(content) => message(&conversation.create_session()?, content),
             };
             conversations.push(conversation);
         }
         let needle: &[u8] = match talk {
             Talk::Ping => b"pong",
-            Talk::Message(_) => b"agent.final_answer",
+            Talk::Message(_) => FINAL,
         };
         Ok(Self { conversations, poll, needle })
     }
@@ -104,6 +103,28 @@ impl Exchange {
     }
 }
 
+/// Sessions on one connection that have had a message each, and then nothing to do. They have a client until the stream is
+/// closed.
+pub(crate) fn idle_sessions(address: SocketAddr, target: &str, count: usize) -> Result<TcpStream> {
+    let stream = open(address, target)?.stream;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    let mut conversation =
+        Conversation { stream, message: Vec::new(), partial: Vec::new(), since: Instant::now() };
+    let finder = memchr::memmem::Finder::new(FINAL);
+    let mut buffer = vec![0; 64 * 1024];
+    for _ in 0..count {
+        conversation.message = message(&conversation.create_session()?, "hello");
+        conversation.say()?;
+        while !conversation.read(&mut buffer, &finder, RecvFlags::empty())? {}
+    }
+    Ok(conversation.stream)
+}
+
+fn message(session: &str, content: &str) -> Vec<u8> {
+    let event = serde_json::json!({"event": "user.message", "session_id": session, "content": content});
+    frames::text(&event.to_string())
+}
+
 impl Conversation {
     fn say(&mut self) -> Result<()> {
         self.since = Instant::now();
@@ -133,6 +154,9 @@ impl Conversation {
         };
         let mut answered = false;
         while let Some((payload, end)) = frames::first(rest) {
+            if frames::is_ping(rest) {
+                send(&self.stream, &frames::pong(payload), SendFlags::NOSIGNAL)?;
+            }
             answered |= finder.find(payload).is_some();
             rest = &rest[end..];
         }

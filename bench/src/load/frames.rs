@@ -1,5 +1,6 @@
 //! Enough of WebSocket for a client that trusts its server: requests, masked frames, and where the server's frames end.
 
+use myagent_relay::codec::{Opcode, write_masked_frame};
 use std::net::SocketAddr;
 
 /// The upgrade request for a target.
@@ -18,15 +19,23 @@ pub(super) fn head_end(bytes: &[u8]) -> Option<usize> {
 
 /// A text frame as a client sends it. A fixed key: what it protects from is not here.
 pub(super) fn text(payload: &str) -> Vec<u8> {
+    masked(Opcode::Text, payload.as_bytes())
+}
+
+/// The answer to a ping.
+pub(super) fn pong(payload: &[u8]) -> Vec<u8> {
+    masked(Opcode::Pong, payload)
+}
+
+fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
-    let key = [0x37, 0xfa, 0x21, 0x3d];
-    myagent_relay::codec::write_masked_frame(
-        &mut frame,
-        myagent_relay::codec::Opcode::Text,
-        payload.as_bytes(),
-        key,
-    );
+    write_masked_frame(&mut frame, opcode, payload, [0x37, 0xfa, 0x21, 0x3d]);
     frame
+}
+
+/// Whether this frame is a ping.
+pub(super) fn is_ping(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| first & 0x0f == Opcode::Ping as u8)
 }
 
 /// The first frame of a server: its payload, and where the next one begins. None: it is not all there.
@@ -43,7 +52,7 @@ pub(super) fn first(bytes: &[u8]) -> Option<(&[u8], usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use myagent_relay::codec::{Opcode, write_frame};
+    use myagent_relay::codec::write_frame;
 
     #[test]
     fn frames_of_every_length_are_found() {
@@ -56,6 +65,17 @@ mod tests {
             assert_eq!(first(&bytes).map(|(payload, end)| (payload.len(), end)), Some((length, whole)));
         }
         assert_eq!(first(&[]), None);
+    }
+
+    #[test]
+    fn pings_are_known_and_answered() {
+        let mut frame = Vec::new();
+        write_frame(&mut frame, Opcode::Ping, b"so");
+        assert!(is_ping(&frame) && !is_ping(&[]));
+        frame.clear();
+        write_frame(&mut frame, Opcode::Text, b"so");
+        assert!(!is_ping(&frame));
+        assert_eq!(pong(b"so")[..2], [0x8a, 0x82]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod http;
 mod poll;
 
 pub(crate) use connect::{Connects, open};
-pub(crate) use exchange::{Exchange, Talk};
+pub(crate) use exchange::{Exchange, Talk, idle_sessions};
 pub(crate) use http::{Asker, requests};
 
 use crate::report::median;

@@ -48,6 +48,7 @@ pub(crate) enum Command {
         myagent-manager register [OPTIONS] <NAME> -- <COMMAND>...",
         after_help = "Examples:\n  \
         myagent-manager register weather weather_agent.py --auto-start\n  \
+        myagent-manager register counter counter_agent.mjs --worker ./worker.mjs\n  \
         myagent-manager register support --path /ws --replicas 2 -- node server.js\n  \
         myagent-manager register legacy --endpoint ws://10.0.0.5:7000/ws"
     )]

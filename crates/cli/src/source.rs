@@ -25,18 +25,19 @@ impl Caller {
         Ok(Self { cwd, path: std::env::var_os("PATH").unwrap_or_default() })
     }
 
-    /// A Python agent file, absolute.
-    pub(crate) fn agent_file(&self, file: &Path) -> Result<PathBuf> {
+    /// An agent file, absolute; a Python file, unless it has a worker of its own.
+    pub(crate) fn agent_file(&self, file: &Path, has_worker: bool) -> Result<PathBuf> {
         let path = absolute(&self.cwd, file);
         let shown = path.display();
         let metadata =
             fs::metadata(&path).with_context(|| format!("failed to read the agent file {shown}"))?;
         if metadata.is_dir() {
-            bail!("{shown} is a directory; give the Python file with the agent in it");
+            bail!("{shown} is a directory; give the file with the agent in it");
         }
-        if path.extension() != Some(OsStr::new("py")) {
+        if !has_worker && !is_python(&path) {
             bail!(
-                "{shown} is not a Python file (.py); to run a program, put it after --: register NAME -- {shown}"
+                "{shown} is not a Python file (.py); to run a program, put it after --: register NAME -- {shown}; \
+                 an agent in another language needs a worker: --worker PROGRAM"
             );
         }
         if metadata.len() == 0 {
@@ -49,7 +50,7 @@ impl Caller {
     /// A program, absolute: a path from the working directory, a bare name from `PATH`.
     pub(crate) fn program(&self, program: &OsStr) -> Result<PathBuf> {
         if program.is_empty() {
-            bail!("the program after -- is empty");
+            bail!("the program's name is empty");
         }
         if program.as_encoded_bytes().contains(&b'/') {
             let path = absolute(&self.cwd, Path::new(program));
@@ -68,6 +69,9 @@ impl Caller {
     /// A command and its arguments; it runs in the caller's folder.
     pub(crate) fn command(&self, argv: &[OsString], path: Option<&str>) -> Result<Source> {
         let Some((program, arguments)) = argv.split_first() else { bail!("the command after -- is missing") };
+        if program.is_empty() {
+            bail!("the program after -- is empty");
+        }
         let mut absolute = vec![text(self.program(program)?.as_os_str())?];
         for argument in arguments {
             absolute.push(text(argument)?);
@@ -75,10 +79,20 @@ impl Caller {
         Ok(Source::Command { argv: absolute, cwd: Some(self.cwd.clone()), path: path.map(str::to_owned) })
     }
 
+    /// A worker for an agent file, absolute.
+    pub(crate) fn worker(&self, worker: &Path) -> Result<PathBuf> {
+        self.program(worker.as_os_str()).context("failed to find the --worker program")
+    }
+
     /// A Python interpreter, absolute.
     pub(crate) fn python(&self, python: &Path) -> Result<PathBuf> {
         self.program(python.as_os_str()).context("failed to find the --python interpreter")
     }
+}
+
+/// A file that the embedded worker can load, by its name.
+pub(crate) fn is_python(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new("py"))
 }
 
 /// An endpoint that runs already.
@@ -132,11 +146,14 @@ mod tests {
     #[test]
     fn files_and_programs_become_absolute() {
         let (dir, caller) = scene();
-        assert_eq!(caller.agent_file(Path::new("./agent.py")).unwrap(), dir.path().join("agent.py"));
+        assert_eq!(caller.agent_file(Path::new("./agent.py"), false).unwrap(), dir.path().join("agent.py"));
+        assert_eq!(caller.agent_file(Path::new("notes.txt"), true).unwrap(), dir.path().join("notes.txt"));
         let serve = dir.path().join("bin/serve");
         assert_eq!(caller.program(OsStr::new("serve")).unwrap(), serve);
         assert_eq!(caller.program(OsStr::new("bin/serve")).unwrap(), serve);
         assert_eq!(caller.python(&serve).unwrap(), serve);
+        assert_eq!(caller.worker(Path::new("./bin/serve")).unwrap(), serve);
+        assert_eq!(caller.worker(Path::new("serve")).unwrap(), serve);
         let argv = ["serve", "--port", "{port}"].map(OsString::from);
         let expected = Source::Command {
             argv: vec![serve.to_str().unwrap().to_owned(), "--port".to_owned(), "{port}".to_owned()],
@@ -154,11 +171,14 @@ mod tests {
             let message = format!("{:#}", result.unwrap_err());
             assert!(message.contains(expected), "{message:?} lacks {expected:?}");
         };
-        let file = |name: &str| caller.agent_file(Path::new(name)).map(drop);
+        let file = |name: &str| caller.agent_file(Path::new(name), false).map(drop);
         check(file("missing.py"), "No such file");
-        check(file("folder.py"), "is a directory; give the Python file");
+        check(file("folder.py"), "is a directory; give the file");
         check(file("empty.py"), "is empty; it needs create_agent()");
         check(file("notes.txt"), "is not a Python file");
+        check(file("notes.txt"), "--worker PROGRAM");
+        check(caller.worker(Path::new("./none")).map(drop), "failed to find the --worker program");
+        check(caller.worker(Path::new("./notes.txt")).map(drop), "chmod +x");
         let program = |name: &str| caller.program(OsStr::new(name)).map(drop);
         check(program("missing"), "no program missing on the PATH");
         check(program("./missing"), "failed to find the program");

@@ -27,10 +27,13 @@ fn source(source: &Source) -> Vec<FieldError> {
         errors.extend(result.err().map(|message| FieldError::new(field, message)));
     };
     match source {
-        Source::File { path, python } => {
+        Source::File { path, python, worker } => {
             check("source.path", agent_file(path));
             if let Some(python) = python {
                 check("source.python", program(python));
+            }
+            if let Some(worker) = worker {
+                check("source.worker", program(worker));
             }
         }
         Source::Command { argv, cwd, .. } => {
@@ -92,6 +95,7 @@ fn absolute(path: &Path) -> Result<std::fs::Metadata, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[test]
     fn each_fault_is_told_with_its_path() {
@@ -106,13 +110,21 @@ mod tests {
                 "{text:?} / {expected:?}"
             );
         };
-        let file = |name: &str| Source::File { path: at(name), python: None };
+        let file = |name: &str| Source::File { path: at(name), python: None, worker: None };
         check(file("agent.py"), "");
         check(file("none.py"), "source.path: ");
         check(file("empty.py"), "is empty");
         check(file(""), "is a directory; give the agent's");
-        check(Source::File { path: "a.py".into(), python: None }, "not an absolute path");
-        check(Source::File { path: at("agent.py"), python: Some(at("agent.py")) }, "source.python: ");
+        let relative = Source::File { path: "a.py".into(), python: None, worker: None };
+        check(relative, "not an absolute path");
+        let python = Source::File { path: at("agent.py"), python: Some(at("agent.py")), worker: None };
+        check(python, "source.python: ");
+        let worker =
+            |worker: PathBuf| Source::File { path: at("agent.py"), python: None, worker: Some(worker) };
+        check(worker("/bin/sh".into()), "");
+        check(worker(at("none")), "source.worker: ");
+        check(worker(at("agent.py")), "not executable; run chmod +x");
+        check(worker("worker.mjs".into()), "source.worker: worker.mjs is not an absolute path");
         let command = |program: &str| Source::Command { argv: vec![program.into()], cwd: None, path: None };
         check(command("/bin/sh"), "");
         check(command(at("agent.py").to_str().unwrap()), "not executable; run chmod +x");

@@ -10,7 +10,7 @@ use myagent_core::request::{Changes, NewService};
 use myagent_core::routing::RoutingSnapshot;
 use myagent_core::service::Desired;
 use myagent_core::view::ServiceView;
-use myagent_core::wire::control::Totals;
+use myagent_core::wire::control::Sums;
 use myagent_core::{Clock, InstanceKey, ServiceId};
 use myagent_store::{EventDraft, HealthCheck, Store, StoreError, StoredInstance};
 use myagent_supervisor::{Command as InstanceCommand, Deps, Past, Ports, RunnerRecord, Update, What};
@@ -136,7 +136,7 @@ impl Engine {
     }
 
     fn load(&mut self) -> Result<(), StoreError> {
-        let totals = self.store.totals()?;
+        let mut totals = self.store.totals()?;
         for service in self.store.services()? {
             let id = service.service_id;
             let secrets = match self.store.secrets(id) {
@@ -147,7 +147,7 @@ impl Engine {
                 }
                 secrets => secrets?,
             };
-            let retired = totals.get(&id).copied().unwrap_or_default();
+            let retired = totals.remove(&id).unwrap_or_default();
             self.fleet.insert(Entry::new(service, secrets, retired));
         }
         let stored = self.store.instances()?;
@@ -311,18 +311,23 @@ impl Engine {
                 latency_ms: Some(check.latency.as_secs_f64() * 1000.0),
                 message: check.failure,
             }),
-            What::RunnerEnded(totals) => self.retire(key.service_id, &totals),
+            What::RunnerEnded(sums) => self.retire(key, &sums),
         }
     }
 
-    fn retire(&mut self, id: ServiceId, totals: &Totals) {
-        if *totals == Totals::default() {
+    /// What a runner has counted is the service's from now on, and no longer the instance's.
+    fn retire(&mut self, key: InstanceKey, sums: &Sums) {
+        if *sums == Sums::default() {
             return;
         }
+        let id = key.service_id;
         if let Some(entry) = self.fleet.services.get_mut(&id) {
-            entry.retired = crate::views::add(entry.retired, *totals);
+            entry.retired.add(sums);
+            if let Some(slot) = entry.slots.get_mut(&key.index) {
+                slot.observed.report.take_sums();
+            }
         }
-        self.try_store("store sums", |store| store.add_totals(id, totals));
+        self.try_store("store sums", |store| store.add_totals(id, sums));
     }
 
     fn store_checks(&mut self) {

@@ -6,7 +6,7 @@ use myagent_core::instance::InstanceState;
 use myagent_core::routing::RoutedService;
 use myagent_core::service::{Desired, Service};
 use myagent_core::view::ServiceView;
-use myagent_core::wire::control::{Report, Totals};
+use myagent_core::wire::control::{Report, Sums};
 use myagent_core::{InstanceKey, ServiceId, reconcile};
 use myagent_store::StoredInstance;
 use myagent_supervisor::{Command, InstanceHandle, Observed, Wanted};
@@ -28,7 +28,7 @@ pub(crate) struct Entry {
     pub(crate) secrets: Arc<BTreeMap<String, String>>,
     pub(crate) slots: BTreeMap<u32, Slot>,
     /// Sums of runners that have ended.
-    pub(crate) retired: Totals,
+    pub(crate) retired: Sums,
     pub(crate) view: Option<Arc<ServiceView>>,
     pub(crate) routed: Option<RoutedService>,
 }
@@ -138,7 +138,7 @@ pub(crate) fn unobserved() -> Observed {
 }
 
 impl Entry {
-    pub(crate) fn new(service: Service, secrets: BTreeMap<String, String>, retired: Totals) -> Self {
+    pub(crate) fn new(service: Service, secrets: BTreeMap<String, String>, retired: Sums) -> Self {
         let (service, secrets) = (Arc::new(service), Arc::new(secrets));
         Self { service, secrets, slots: BTreeMap::new(), retired, view: None, routed: None }
     }

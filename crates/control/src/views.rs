@@ -5,7 +5,6 @@ use myagent_core::health::Health;
 use myagent_core::instance::InstanceState;
 use myagent_core::service::{Desired, Endpoint, Service, Source};
 use myagent_core::view::{FleetView, InstanceView, ServiceStats, ServiceView};
-use myagent_core::wire::control::Totals;
 
 /// The view of a service.
 pub(crate) fn service(entry: &Entry) -> ServiceView {
@@ -54,27 +53,23 @@ pub(crate) fn service(entry: &Entry) -> ServiceView {
 }
 
 fn stats(entry: &Entry) -> ServiceStats {
-    let mut stats = ServiceStats { totals: entry.retired, ..ServiceStats::default() };
+    let is_file = matches!(entry.service.source, Source::File { .. });
+    let mut stats = ServiceStats {
+        totals: entry.retired.totals,
+        session_totals: is_file.then(|| Box::new(entry.retired.sessions.clone())),
+        ..ServiceStats::default()
+    };
     for slot in entry.slots.values() {
         let report = &slot.observed.report;
         stats.active_connections += report.active_connections;
         stats.active_sessions += report.active_sessions;
-        stats.totals = add(stats.totals, report.totals);
+        stats.detached_sessions += report.detached_sessions;
+        stats.totals.add(&report.totals);
+        if let (Some(sum), Some(sessions)) = (&mut stats.session_totals, &report.session_totals) {
+            sum.add(sessions);
+        }
     }
     stats
-}
-
-/// Adds sums.
-pub(crate) fn add(a: Totals, b: Totals) -> Totals {
-    Totals {
-        connections: a.connections + b.connections,
-        sessions: a.sessions + b.sessions,
-        messages_in: a.messages_in + b.messages_in,
-        messages_out: a.messages_out + b.messages_out,
-        bytes_in: a.bytes_in + b.bytes_in,
-        bytes_out: a.bytes_out + b.bytes_out,
-        log_lines_dropped: a.log_lines_dropped + b.log_lines_dropped,
-    }
 }
 
 fn worst_health(instances: &[InstanceView]) -> Health {
@@ -108,6 +103,7 @@ fn instance(service: &Service, index: u32, slot: &Slot) -> InstanceView {
         last_lines: observed.last_lines.clone(),
         active_connections: observed.report.active_connections,
         active_sessions: observed.report.active_sessions,
+        detached_sessions: observed.report.detached_sessions,
         cpu_percent: (usage.cpu_percent * 10.0).round() / 10.0,
         memory_mb: (usage.memory_bytes as f64 / 104_857.6).round() / 10.0,
         processes: usage.processes,
@@ -140,6 +136,7 @@ fn stopped(service: &Service, index: u32) -> InstanceView {
         last_lines: Vec::new(),
         active_connections: 0,
         active_sessions: 0,
+        detached_sessions: 0,
         cpu_percent: 0.0,
         memory_mb: 0.0,
         processes: 0,
@@ -175,7 +172,11 @@ pub(crate) fn fleet<'a>(services: impl Iterator<Item = &'a ServiceView>) -> Flee
         *fleet.services.entry(service.status.to_string()).or_default() += 1;
         fleet.active_connections += service.stats.active_connections;
         fleet.active_sessions += service.stats.active_sessions;
-        fleet.totals = add(fleet.totals, service.stats.totals);
+        fleet.detached_sessions += service.stats.detached_sessions;
+        fleet.totals.add(&service.stats.totals);
+        if let Some(sessions) = &service.stats.session_totals {
+            fleet.session_totals.add(sessions);
+        }
         for instance in &service.instances {
             *fleet.instances.entry(instance.status.to_string()).or_default() += 1;
             if instance.status != InstanceState::Stopped {

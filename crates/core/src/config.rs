@@ -54,6 +54,8 @@ pub struct ServiceConfig {
     pub log_files: u32,
     /// Largest message of a client of an agent file, KiB.
     pub max_message_kb: u32,
+    /// What an instance of an agent file keeps of its sessions on disk at the most, MiB; 0: nothing.
+    pub journal_max_mb: u32,
 }
 
 impl Default for ServiceConfig {
@@ -79,6 +81,7 @@ impl Default for ServiceConfig {
             log_max_mb: 10,
             log_files: 5,
             max_message_kb: 1024,
+            journal_max_mb: 256,
         }
     }
 }
@@ -186,6 +189,12 @@ pub const KEYS: &[Key] = &[
         Kind::Integer(1, 65_536),
         true,
         "largest message of a client of an agent file, KiB",
+    ),
+    key(
+        "journal_max_mb",
+        Kind::Integer(0, 65_536),
+        true,
+        "what an instance of an agent file keeps of its sessions on disk at the most, MiB; 0: nothing, so no session survives its process",
     ),
 ];
 

@@ -338,7 +338,7 @@ mod tests {
     fn the_forms_of_the_prototype_are_understood() {
         let service =
             new(json!({"name": "weather", "agent_factory_path": "/a/w.py", "max_sessions": 5, "config": {"weight": 2}})).unwrap();
-        assert_eq!(service.source, Source::File { path: "/a/w.py".into(), python: None });
+        assert_eq!(service.source, Source::File { path: "/a/w.py".into(), python: None, worker: None });
         assert_eq!(Value::Object(service.options.config), json!({"max_sessions": 5, "weight": 2}));
     }
 

@@ -20,13 +20,16 @@ pub const MAX_TAGS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Source {
-    /// A Python agent file, served by our own host.
+    /// An agent file, served by our own host; in Python, unless it has a worker of its own.
     File {
         /// Absolute path of the file; it runs in its folder.
         path: PathBuf,
         /// Interpreter; default: `.venv` beside the file, else `python3`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         python: Option<PathBuf>,
+        /// A program that speaks the worker protocol and runs the file in place of Python; absolute after registration.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<PathBuf>,
     },
     /// A program that opens a WebSocket server on `$PORT`.
     Command {
@@ -192,8 +195,12 @@ impl Source {
     fn validate(&self) -> Result<(), FieldError> {
         match self {
             Self::File { path, .. } if path.as_os_str().is_empty() => {
-                Err(FieldError::new("source.path", "is empty; give the agent's Python file"))
+                Err(FieldError::new("source.path", "is empty; give the agent file"))
             }
+            Self::File { python: Some(_), worker: Some(_), .. } => Err(FieldError::new(
+                "source.worker",
+                "and source.python exclude each other: a worker of its own runs without our Python; leave one out",
+            )),
             Self::Command { argv, .. } if argv.first().is_none_or(String::is_empty) => {
                 Err(FieldError::new("source.argv", "is empty; give a program and its arguments"))
             }
@@ -329,7 +336,7 @@ pub(crate) mod tests {
             service_id: ServiceId(uuid::Uuid::nil()),
             name: "weather".to_owned(),
             description: String::new(),
-            source: Source::File { path: "/a/weather.py".into(), python: None },
+            source: Source::File { path: "/a/weather.py".into(), python: None, worker: None },
             host: "127.0.0.1".to_owned(),
             port: None,
             tags: BTreeSet::new(),
@@ -396,7 +403,17 @@ pub(crate) mod tests {
             },
             "secrets.A: is given as environment too",
         );
-        check(|s| s.source = Source::File { path: "".into(), python: None }, "source.path: is empty");
+        check(
+            |s| s.source = Source::File { path: "".into(), python: None, worker: None },
+            "source.path: is empty",
+        );
+        check(
+            |s| {
+                s.source =
+                    Source::File { path: "/a".into(), python: Some("/p".into()), worker: Some("/w".into()) }
+            },
+            "source.worker: and source.python exclude",
+        );
         check(
             |s| s.source = Source::Command { argv: vec![], cwd: None, path: None },
             "source.argv: is empty",

@@ -6,6 +6,7 @@ use crate::ids::ServiceId;
 use crate::instance::{Exit, InstanceState};
 use crate::service::{Desired, Source};
 use crate::wire::control::Totals;
+use crate::wire::sessions::SessionTotals;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,15 +66,22 @@ pub struct ServiceView {
 }
 
 /// Sums over the instances of a service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStats {
     /// Open connections.
     pub active_connections: u32,
     /// Sessions with and without a connection.
     pub active_sessions: u32,
+    /// Those of them without a connection.
+    #[serde(default)]
+    pub detached_sessions: u32,
     /// Since registration.
     #[serde(flatten)]
     pub totals: Totals,
+    /// What became of sessions and turns since registration; none for commands and external services, whose sessions we do
+    /// not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_totals: Option<Box<SessionTotals>>,
 }
 
 /// One instance with everything that is known of it.
@@ -114,6 +122,9 @@ pub struct InstanceView {
     pub active_connections: u32,
     /// Sessions with and without a connection.
     pub active_sessions: u32,
+    /// Those of them without a connection.
+    #[serde(default)]
+    pub detached_sessions: u32,
     /// Of the whole process tree, percent of one core.
     pub cpu_percent: f64,
     /// Of the whole process tree, MiB.
@@ -143,10 +154,16 @@ pub struct FleetView {
     pub active_connections: u32,
     /// Sessions with and without a connection.
     pub active_sessions: u32,
+    /// Those of them without a connection.
+    #[serde(default)]
+    pub detached_sessions: u32,
     /// Health of instances that run.
     pub health: BTreeMap<String, u32>,
     /// Sums since registration.
     pub totals: Totals,
+    /// What became of the sessions and turns of agent files since registration.
+    #[serde(default)]
+    pub session_totals: SessionTotals,
 }
 
 /// The manager itself.

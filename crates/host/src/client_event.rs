@@ -1,6 +1,6 @@
 //! What clients send: one JSON object per text frame, read without copying what is only passed on.
 
-use crate::text::{Str, too_deep};
+use crate::text::{Str, excerpt, is_blank, too_deep};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -18,6 +18,8 @@ struct Frame<'a> {
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     signed_state: Option<&'a RawValue>,
     #[serde(borrow, default)]
     last_event_id: Option<Str<'a>>,
@@ -32,8 +34,8 @@ pub(crate) enum ClientEvent<'a> {
     Ping,
     /// `user.create_session`, with an object for the agent.
     Create { params: Option<&'a RawValue> },
-    /// `user.message`; `None`: it has no text.
-    Message { session: Option<Str<'a>>, content: Option<&'a RawValue> },
+    /// `user.message`; without content: it has no text.
+    Message { session: Option<Str<'a>>, content: Option<&'a RawValue>, metadata: Option<&'a RawValue> },
     /// `user.cancel`.
     Cancel { session: Option<Str<'a>> },
     /// `user.response` to an `agent.user_confirm`.
@@ -52,16 +54,16 @@ pub(crate) enum ClientEvent<'a> {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadFrame {
     /// Not JSON, not an object, or a field of the wrong type.
-    #[error("not an event: {0}")]
+    #[error("not an event: {}", excerpt(.0))]
     Malformed(String),
     /// An object without `event`.
     #[error("the event has no name: send {{\"event\":\"user.message\", …}}")]
     NoEvent,
     /// Neither the protocol nor the agent knows it.
-    #[error("unknown event {0:?}")]
+    #[error("unknown event {:?}", excerpt(.0))]
     Unknown(String),
     /// Nested too deeply.
-    #[error("the content of {0} is nested too deeply")]
+    #[error("the content of {} is nested too deeply", excerpt(.0))]
     TooDeep(String),
     /// Something that the event needs is missing.
     #[error("{event} needs {what}")]
@@ -88,53 +90,47 @@ impl<'a> ClientEvent<'a> {
     /// Reads a frame.
     pub(crate) fn parse(text: &'a [u8]) -> Result<Self, BadFrame> {
         let whole = std::str::from_utf8(text).map_err(|error| BadFrame::Malformed(error.to_string()))?;
+        // An array could be read as the fields of an object in their order, which nobody means.
+        if whole.trim_start().starts_with('[') {
+            return Err(BadFrame::Malformed("an array, where an object is expected".to_owned()));
+        }
         let frame: Frame<'a> =
             serde_json::from_str(whole).map_err(|error| BadFrame::Malformed(error.to_string()))?;
         let Some(name) = frame.event else {
             let ping = frame.kind.is_some_and(|kind| &*kind == "ping");
             return if ping { Ok(Self::Ping) } else { Err(BadFrame::NoEvent) };
         };
-        if frame.content.is_some_and(too_deep) {
+        if frame.content.is_some_and(too_deep) || frame.metadata.is_some_and(too_deep) {
             return Err(BadFrame::TooDeep(name.to_string()));
         }
         let session = frame.session_id;
         Ok(match &*name {
             "user.create_session" => Self::Create { params: frame.content },
             "user.message" => {
-                let empty = |raw: &&RawValue| {
-                    let text = raw.get();
-                    text == "null"
-                        || text.len() >= 2
-                            && text.starts_with('"')
-                            && text[1..text.len() - 1].trim().is_empty()
-                };
-                Self::Message { session, content: frame.content.filter(|raw| !empty(raw)) }
+                let content = frame.content.filter(|raw| !is_blank(raw));
+                Self::Message { session, content, metadata: frame.metadata }
             }
             "user.cancel" => Self::Cancel { session },
             "user.response" => Self::Response { session, step: frame.step_id, content: frame.content },
             "user.ack" => {
-                let last_seq = frame.last_seq.or_else(|| number_in(frame.content, "last_seq"));
+                let last_seq = frame.last_seq.or_else(|| Named::in_object(frame.content).last_seq());
                 let missing =
                     BadFrame::Missing { event: "user.ack", what: "content.last_seq, a whole number" };
                 Self::Ack { session, last_seq: last_seq.ok_or(missing)? }
             }
             "user.request_state" => Self::RequestState { session },
             "user.reconnect" | "user.reconnect_with_state" => {
-                let state = frame
-                    .signed_state
-                    .and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok());
-                let state = state.as_ref().map(|state| state.get("state").unwrap_or(state));
-                let id = session
-                    .map(|id| id.to_string())
-                    .or_else(|| text_in(frame.content, "session_id"))
-                    .or_else(|| state.and_then(|state| state.get("session_id")?.as_str().map(str::to_owned)));
+                let content = Named::in_object(frame.content);
+                let signed = Named::in_object(frame.signed_state);
+                let state = if signed.state.is_some() { Named::in_object(signed.state) } else { signed };
+                let id = session.or_else(|| content.session_id()).or_else(|| state.session_id());
                 let missing = BadFrame::Missing { event: "user.reconnect", what: "a session_id" };
                 let last_seq = frame
                     .last_seq
-                    .or_else(|| number_in(frame.content, "last_seq"))
+                    .or_else(|| content.last_seq())
                     .or_else(|| frame.last_event_id.and_then(|id| id.rsplit_once('-')?.1.parse().ok()))
-                    .or_else(|| state.and_then(|state| state.get("last_seq")?.as_u64()));
-                Self::Reconnect { session: id.ok_or(missing)?, last_seq: last_seq.unwrap_or(0) }
+                    .or_else(|| state.last_seq());
+                Self::Reconnect { session: id.ok_or(missing)?.to_string(), last_seq: last_seq.unwrap_or(0) }
             }
             other if other.starts_with("user.") => {
                 if RawValue::from_string(whole.to_owned()).is_ok_and(|raw| too_deep(&raw)) {
@@ -147,12 +143,31 @@ impl<'a> ClientEvent<'a> {
     }
 }
 
-fn number_in(content: Option<&RawValue>, field: &str) -> Option<u64> {
-    serde_json::from_str::<serde_json::Value>(content?.get()).ok()?.get(field)?.as_u64()
+/// What a client may say about a session in an object of its event. Whatever else is in there is passed over.
+#[derive(Default, Deserialize)]
+struct Named<'a> {
+    #[serde(borrow, default)]
+    state: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    session_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    last_seq: Option<&'a RawValue>,
 }
 
-fn text_in(content: Option<&RawValue>, field: &str) -> Option<String> {
-    Some(serde_json::from_str::<serde_json::Value>(content?.get()).ok()?.get(field)?.as_str()?.to_owned())
+impl<'a> Named<'a> {
+    /// Of something else than an object: nothing.
+    fn in_object(raw: Option<&'a RawValue>) -> Self {
+        let object = raw.map(RawValue::get).filter(|text| text.starts_with('{'));
+        object.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    fn session_id(&self) -> Option<Str<'a>> {
+        serde_json::from_str(self.session_id?.get()).ok()
+    }
+
+    fn last_seq(&self) -> Option<u64> {
+        serde_json::from_str(self.last_seq?.get()).ok()
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +188,7 @@ mod tests {
         check(r#"{"event":"user.create_session","content":{"project_name":"demo"}}"#, "project_name");
         check(
             r#"{"event":"user.message","session_id":"s","content":"hello"}"#,
-            r#"Message { session: Some(Str("s")), content: Some(RawValue("hello")) }"#,
+            r#"Message { session: Some(Str("s")), content: Some(RawValue("hello")), metadata: None }"#,
         );
         check(r#"{"event":"user.message","session_id":"s","content":"  "}"#, "content: None");
         check(r#"{"event":"user.message","session_id":"s"}"#, "content: None");
@@ -184,6 +199,10 @@ mod tests {
         check(r#"{"event":"user.reconnect","session_id":"s","last_seq":7}"#, r#"session: "s", last_seq: 7"#);
         let signed = r#"{"event":"user.reconnect_with_state","signed_state":{"state":{"session_id":"s"},"x":1},"last_event_id":"89-a-3"}"#;
         check(signed, r#"session: "s", last_seq: 3"#);
+        let nothing = r#"{"event":"user.reconnect","signed_state":{"state":["s",1]},"content":["s"]}"#;
+        check(nothing, "INVALID_EVENT: user.reconnect needs a session_id");
+        let state = r#"{"event":"user.reconnect","signed_state":{"session_id":"s","last_seq":4},"content":{"last_seq":-1}}"#;
+        check(state, r#"session: "s", last_seq: 4"#);
         check(r#"{"event":"user.solve_tasks","session_id":"s","tasks":[]}"#, "Other");
     }
 
@@ -191,6 +210,9 @@ mod tests {
     fn what_is_wrong_is_said() {
         check("hello", "MALFORMED: not an event: expected value");
         check("[]", "MALFORMED");
+        check(r#" ["user.create_session"]"#, "MALFORMED: not an event: an array");
+        let long = format!(r#"{{"event":"user.cancel","last_seq":"{}"}}"#, "x".repeat(1000));
+        assert!(ClientEvent::parse(long.as_bytes()).unwrap_err().to_string().len() < 300);
         check("{}", "MALFORMED: the event has no name");
         check(r#"{"type":"pong"}"#, "MALFORMED");
         check(r#"{"event":5}"#, "invalid type: integer `5`, expected a string");

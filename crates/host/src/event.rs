@@ -83,6 +83,13 @@ pub(crate) fn code(code: &str, recoverable: bool, session: Option<&str>) -> Stri
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// [`code`] about a session that is not here, but may be asked for again after so many milliseconds.
+pub(crate) fn not_now(name: &str, session: Option<&str>, retry_after_ms: u32) -> String {
+    let code = code(name, true, session);
+    let open = code.strip_suffix('}').unwrap_or(&code);
+    format!("{open},\"retry_after_ms\":{retry_after_ms}}}")
+}
+
 pub(crate) const CONNECTED: &str = "\"system.connected\"";
 pub(crate) const HEARTBEAT: &str = "\"system.heartbeat\"";
 pub(crate) const SYSTEM_ERROR: &str = "\"system.error\"";

@@ -1,19 +1,22 @@
 //! What all parts of the host share, and the runner's handle on it.
 
-use crate::connection::{Conn, serve};
-use crate::event::{self, Event};
+mod arrival;
+mod output;
+
+use crate::connection::Conn;
 use crate::line::{self, WorkerReady};
 use crate::link::{self, LoadError, Worker};
 use crate::roster::sweep;
-use crate::session::{Session, State};
-use crate::text::{Stamp, quote};
+use crate::session::Session;
+use crate::stats::SessionStats;
+use crate::text::Stamp;
 use myagent_core::config::ServiceConfig;
-use myagent_core::wire::handover::Refusal;
+use myagent_core::wire::handover::{Moved, Refusal};
 use myagent_core::{Clock, ConnectionId};
+use myagent_journal::{CleanedUp, Journal, clean_up};
 use myagent_relay::client::{Client, GivenBack};
-use myagent_relay::codec::MessageReader;
 use myagent_relay::handshake::Upgrade;
-use myagent_relay::table::{Entry, Table};
+use myagent_relay::table::Table;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
@@ -22,16 +25,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 /// One read takes at most this much.
 const READ: usize = 64 * 1024;
 /// Write buffers kept for reuse.
 const MAX_SPARE: usize = 16;
-/// Credit is given back to the worker in portions of at least this many bytes.
-const CREDIT_PORTION: usize = 64 * 1024;
+/// Sessions that are looked for elsewhere at once.
+const MAX_SEARCHES: usize = 8;
 /// How long a stop waits for clients to take their last bytes.
 const STOP: Duration = Duration::from_secs(2);
 
@@ -50,7 +54,22 @@ pub struct HostConfig {
     /// Gets a kind (`loop_blocked`, `thread_stuck`, `worker_protocol`) and a sentence; when it is full they are dropped.
     pub notices: mpsc::Sender<(String, String)>,
     /// A new random id, for sessions and for clients that come directly.
-    pub random_id: fn() -> uuid::Uuid,
+    pub random_id: fn() -> Uuid,
+    /// Where the sessions are kept.
+    pub journal: Journal,
+    /// The folder of the service's journals, this one's and others'.
+    pub journal_folder: PathBuf,
+}
+
+impl HostConfig {
+    /// What is to be done now and then about the journals of runners that died. Blocking.
+    pub(crate) fn clean_up(&self) -> impl FnOnce() -> CleanedUp + Send + 'static {
+        let folder = self.journal_folder.clone();
+        let keep = ServiceConfig::seconds(self.config.session_timeout);
+        let max_bytes = u64::from(self.config.journal_max_mb) * 1024 * 1024;
+        let now = self.clock.now();
+        move || clean_up(&folder, keep, max_bytes, now)
+    }
 }
 
 /// The host of one agent file; a cheap handle.
@@ -62,10 +81,18 @@ pub struct Host {
 pub(crate) struct Inner {
     pub(crate) config: HostConfig,
     pub(crate) table: Table,
-    pub(crate) sessions: RefCell<HashMap<String, Rc<Session>>>,
+    pub(crate) stats: SessionStats,
+    /// Sessions in memory; the journal may know others.
+    pub(crate) sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
     pub(crate) numbers: RefCell<HashMap<u64, Rc<Session>>>,
     pub(crate) conns: RefCell<HashMap<ConnectionId, Rc<Conn>>>,
     pub(crate) worker: RefCell<Option<Rc<Worker>>>,
+    /// The agent allows its turns to be repeated, as the newest worker said.
+    pub(crate) retry_safe: Cell<bool>,
+    /// How many sessions may be taken over from dead runners at once.
+    pub(crate) searches: Semaphore,
+    /// There is no worker because the last one was given up for a fresh one; clients need not know.
+    pub(crate) replacing: Cell<bool>,
     /// Newest worker generation; also those that never became ready count.
     generation: Cell<u64>,
     /// Newest number given to a session or turn.
@@ -93,10 +120,14 @@ impl Host {
             inner: Rc::new(Inner {
                 config,
                 table,
+                stats: SessionStats::default(),
                 sessions: RefCell::default(),
                 numbers: RefCell::default(),
                 conns: RefCell::default(),
                 worker: RefCell::default(),
+                retry_safe: Cell::default(),
+                searches: Semaphore::new(MAX_SEARCHES),
+                replacing: Cell::default(),
                 generation: Cell::default(),
                 newest: Cell::default(),
                 created: Cell::default(),
@@ -119,15 +150,29 @@ impl Host {
     /// A worker process was started; this is our end of its socket pair. Returns once it has loaded the agent file, or
     /// says why it has not. Sessions and messages that waited for a worker go on. To be called inside a `LocalSet`.
     pub async fn attach_worker(&self, stream: UnixStream) -> Result<WorkerReady, LoadError> {
+        self.attach(stream, link::source()).await
+    }
+
+    /// The same for a worker that is a program of its own, and not the embedded one.
+    pub async fn attach_other_worker(&self, stream: UnixStream) -> Result<WorkerReady, LoadError> {
+        let mut first_line = Vec::new();
+        let config = &self.inner.config;
+        line::start_of_protocol(&mut first_line, &config.service, &config.instance);
+        self.attach(stream, first_line).await
+    }
+
+    async fn attach(&self, stream: UnixStream, first_line: Vec<u8>) -> Result<WorkerReady, LoadError> {
         let inner = &self.inner;
         let generation = inner.generation.get() + 1;
         inner.generation.set(generation);
-        let (worker, read) = link::load(stream, generation).await?;
+        let (worker, read) = link::load(stream, generation, first_line).await?;
         let worker = Rc::new(worker);
         let ready = worker.ready.clone();
+        inner.retry_safe.set(ready.retry_safe);
         if let Some(old) = inner.worker.borrow_mut().replace(Rc::clone(&worker)) {
             old.leave();
         }
+        inner.replacing.set(false);
         spawn_local(link::serve(Rc::clone(inner), Rc::clone(&worker), read));
         if !inner.sweeping.replace(true) {
             spawn_local(sweep(Rc::downgrade(inner)));
@@ -140,15 +185,34 @@ impl Host {
     /// The worker's process is dead. Turns are repeated or told to their clients; new ones wait for the next worker.
     /// Does nothing if that is known already.
     pub fn worker_lost(&self) {
+        self.inner.replacing.set(false);
         let worker = self.inner.worker.borrow().clone();
         if let Some(worker) = worker {
             self.inner.worker_ended(&worker);
         }
     }
 
-    /// A worker is attached and has loaded the agent file.
+    /// Waits until the worker that is attached now is gone. True: it was given up because turns in it did not end; its
+    /// process is to be ended, and another one started at once. Until then clients are taken as if nothing had happened.
+    pub async fn worker_gone(&self) -> bool {
+        let worker = self.inner.worker.borrow().clone();
+        match worker {
+            Some(worker) => {
+                worker.recycling.until_left().await;
+                worker.recycling.is_over()
+            }
+            None => self.inner.replacing.get(),
+        }
+    }
+
+    /// It has given up its worker and waits for a fresh one.
+    pub fn replaces_worker(&self) -> bool {
+        self.inner.replacing.get()
+    }
+
+    /// A worker is attached and has loaded the agent file, or is just being replaced.
     pub fn is_ready(&self) -> bool {
-        self.inner.worker.borrow().is_some() && !self.inner.stopping.get()
+        self.inner.has_worker() && !self.inner.stopping.get()
     }
 
     /// The worker's event loop answers (or has not had the time to answer yet). False without a worker.
@@ -166,10 +230,10 @@ impl Host {
         if !self.is_ready() {
             return Err(GivenBack::new(client, Refusal::NotReady, "the agent's worker is not up"));
         }
-        if inner.table.is_full() {
+        let upgrade = Upgrade::parse(&client.head);
+        if inner.table.is_full() && !upgrade.as_ref().is_ok_and(|upgrade| inner.brings_its_place(upgrade)) {
             return Err(GivenBack::new(client, Refusal::Full, "all places of the instance are taken"));
         }
-        let upgrade = Upgrade::parse(&client.head);
         let agent = upgrade.as_ref().ok().and_then(|upgrade| upgrade.header("user-agent").map(str::to_owned));
         let entry = inner.table.open(&client.offer, agent);
         Ok(async move {
@@ -189,16 +253,42 @@ impl Host {
         })
     }
 
+    /// Another runner asks whether the session is here and its client welcome.
+    pub fn is_willing(&self, session: Uuid) -> Result<(), (Refusal, &'static str)> {
+        let inner = &self.inner;
+        if inner.stopping.get() {
+            return Err((Refusal::Draining, "the instance that has the session is being stopped; try again"));
+        }
+        if !inner.config.journal.contains(session) {
+            return Err((Refusal::UnknownSession, "the session is not here"));
+        }
+        if inner.table.is_full() && !inner.takes_place(session) {
+            return Err((
+                Refusal::Full,
+                "all places of the instance that has the session are taken; try again",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Takes a client that another runner hands over in the middle of its connection, and serves it to its end.
+    pub fn take_over(
+        &self,
+        moved: &Moved,
+        unread: Vec<u8>,
+        stream: std::net::TcpStream,
+    ) -> impl Future<Output = ()> + 'static {
+        let inner = Rc::clone(&self.inner);
+        let (id, entry) = (moved.connection_id, inner.table.open_moved(moved));
+        async move {
+            let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
+            inner.go_on(id, Some(entry), stream, &[], &unread).await;
+        }
+    }
+
     /// Serves clients, and our own health probes, that come to the agent's own port. Runs until it is dropped.
     pub async fn listen(&self, listener: TcpListener) {
         crate::listen::accept(Rc::clone(&self.inner), listener).await;
-    }
-
-    /// Sessions with a connection, and without one.
-    pub fn sessions(&self) -> (u32, u32) {
-        let all = u32::try_from(self.inner.sessions.borrow().len()).unwrap_or(u32::MAX);
-        let detached = self.inner.detached.get() + self.inner.detached_busy.get();
-        (all.saturating_sub(detached), detached)
     }
 
     /// Tells the clients of running turns, closes all connections with this code and reason, and tells the worker to
@@ -242,8 +332,12 @@ impl Inner {
         was
     }
 
+    fn has_worker(&self) -> bool {
+        self.replacing.get() || self.worker.borrow().is_some()
+    }
+
     pub(crate) fn worker_loop_ok(&self) -> bool {
-        self.worker.borrow().as_ref().is_some_and(|worker| worker.loop_ok())
+        self.worker.borrow().as_ref().map_or(self.replacing.get(), |worker| worker.loop_ok())
     }
 
     pub(crate) fn worker_is_congested(&self) -> bool {
@@ -284,176 +378,5 @@ impl Inner {
         if buffer.capacity() > 0 && spare.len() < MAX_SPARE {
             spare.push(buffer);
         }
-    }
-
-    /// Writes what this wake-up has put into the buffers: to clients, then to the worker.
-    pub(crate) fn flush(&self) {
-        self.remove_doomed();
-        let mut dirty = std::mem::take(&mut *self.dirty.borrow_mut());
-        for conn in dirty.drain(..) {
-            conn.flush(self);
-        }
-        let mut current = self.dirty.borrow_mut();
-        if current.is_empty() {
-            *current = dirty; // For its capacity.
-        }
-        drop(current);
-        if let Some(worker) = &*self.worker.borrow()
-            && worker.flush()
-        {
-            self.relieve();
-        }
-    }
-
-    /// Appends bytes to a client's buffer.
-    pub(crate) fn push(&self, conn: &Rc<Conn>, write: impl FnOnce(&mut Vec<u8>)) {
-        if conn.push(self, write) {
-            self.dirty.borrow_mut().push(Rc::clone(conn));
-        }
-    }
-
-    fn push_text(&self, conn: &Rc<Conn>, text: &[u8]) {
-        if conn.push_text(self, text) {
-            self.dirty.borrow_mut().push(Rc::clone(conn));
-        }
-    }
-
-    /// An event of a session: numbered, in the log, and then on its way to whoever listens. `cost` is what it took of
-    /// the worker's credit.
-    pub(crate) fn emit(&self, session: &Rc<Session>, state: &mut State, event: &Event<'_>, cost: usize) {
-        let seq = event.is_numbered().then(|| state.log.last_seq() + 1);
-        let mut scratch = self.scratch.borrow_mut();
-        scratch.clear();
-        {
-            let mut stamp = self.stamp.borrow_mut();
-            event.write(&mut scratch, Some(&session.id), stamp.write(self.config.clock.now()), seq);
-        }
-        if let Some(seq) = seq {
-            state.log.append(seq, &scratch);
-        }
-        let conn = session.conn.borrow();
-        let Some(conn) = &*conn else {
-            self.give_back(session, state, cost);
-            return;
-        };
-        event::finish(&mut scratch, conn.id);
-        self.push_text(conn, &scratch);
-        if cost > 0 {
-            if state.unsent == 0 {
-                conn.note_unsettled(session);
-            }
-            state.unsent += cost;
-        }
-    }
-
-    /// An event without a session, or about one without being part of it.
-    pub(crate) fn tell(&self, conn: &Rc<Conn>, session: Option<&str>, event: &Event<'_>) {
-        let mut scratch = self.scratch.borrow_mut();
-        scratch.clear();
-        event.write(&mut scratch, session, self.stamp.borrow_mut().write(self.config.clock.now()), None);
-        event::finish(&mut scratch, conn.id);
-        self.push_text(conn, &scratch);
-    }
-
-    /// Events that were logged before.
-    pub(crate) fn replay(&self, conn: &Rc<Conn>, events: &[&[u8]]) {
-        let mut scratch = self.scratch.borrow_mut();
-        for event in events {
-            scratch.clear();
-            scratch.extend_from_slice(event);
-            event::finish(&mut scratch, conn.id);
-            self.push_text(conn, &scratch);
-        }
-    }
-
-    /// A message that is no event.
-    pub(crate) fn tell_raw(&self, conn: &Rc<Conn>, text: &[u8]) {
-        self.push_text(conn, text);
-    }
-
-    pub(crate) fn heartbeat(&self, conn: &Rc<Conn>) {
-        self.tell(conn, None, &Event::new(event::HEARTBEAT, "\"\""));
-    }
-
-    /// What was in the buffer of the session's client is written.
-    pub(crate) fn settle(&self, session: &Rc<Session>) {
-        let mut state = session.state.borrow_mut();
-        let bytes = std::mem::take(&mut state.unsent);
-        self.give_back(session, &mut state, bytes);
-    }
-
-    /// The worker may send so much more for this session.
-    pub(crate) fn give_back(&self, session: &Session, state: &mut State, bytes: usize) {
-        state.owed += bytes;
-        if state.owed >= CREDIT_PORTION {
-            let bytes = std::mem::take(&mut state.owed);
-            if let Some(worker) = &*self.worker.borrow()
-                && worker.generation == state.opened_in
-            {
-                worker.push(|out| line::credit(out, session.number, bytes));
-            }
-        }
-    }
-
-    /// Answers the handshake and serves the client.
-    pub(crate) async fn welcome(
-        self: &Rc<Self>,
-        id: ConnectionId,
-        entry: Option<Entry>,
-        upgrade: &Upgrade,
-        stream: tokio::net::TcpStream,
-        rest: &[u8],
-    ) {
-        // Small answers must not wait for the acknowledgement of earlier ones; without it they are only slower.
-        let _ = stream.set_nodelay(true);
-        let (read, write) = stream.into_split();
-        let conn = Rc::new(Conn::new(id, entry, write));
-        let head = upgrade.response_101(&[
-            ("X-MyAgent-Service", &self.config.service),
-            ("X-MyAgent-Instance", &self.config.instance),
-            ("X-MyAgent-Connection-Id", &id.to_string()),
-        ]);
-        self.push(&conn, |out| out.extend_from_slice(&head));
-        let mut reader = MessageReader::new(self.config.config.max_message_kb as usize * 1024);
-        reader.push(rest);
-        self.conns.borrow_mut().insert(id, Rc::clone(&conn));
-        if !conn.probe {
-            let content =
-                quote(&format!("Connected to {}. Send user.create_session to begin.", self.config.service));
-            let metadata = format!("{{\"connection_id\":\"{id}\"}}");
-            self.tell(&conn, None, &Event::new(event::CONNECTED, &content).with(&metadata));
-        }
-        serve(Rc::clone(self), conn, read, reader).await;
-    }
-
-    /// Why no client is taken, if none is.
-    pub(crate) fn why_not(&self) -> Option<&'static str> {
-        if self.stopping.get() || self.table.draining() {
-            Some("the instance is draining")
-        } else if self.worker.borrow().is_none() {
-            Some("the agent's worker is not up")
-        } else if self.table.is_full() {
-            Some("all places of the instance are taken")
-        } else {
-            None
-        }
-    }
-
-    /// A place among the requests whose head is being read; none: there are too many.
-    pub(crate) fn pending_head(self: &Rc<Self>, limit: usize) -> Option<PendingHead> {
-        let head = PendingHead { inner: Rc::clone(self) };
-        self.pending_heads.set(self.pending_heads.get() + 1);
-        (self.pending_heads.get() <= limit).then_some(head)
-    }
-}
-
-/// A request whose head is being read.
-pub(crate) struct PendingHead {
-    inner: Rc<Inner>,
-}
-
-impl Drop for PendingHead {
-    fn drop(&mut self) {
-        self.inner.pending_heads.set(self.inner.pending_heads.get() - 1);
     }
 }

@@ -6,8 +6,11 @@
 //!
 //! * `host`: what all parts share, and [`Host`], the handle of the runner.
 //! * `connection`: one client's socket; `client_event`, `clients`: what it says and what is done about it.
-//! * `session`: one conversation's decisions; `roster`: all of them; `log`: its events, for a client that comes back.
+//! * `session`: one conversation's decisions; `roster`: all of them, in memory and in the journal.
+//! * `replay`: what a client that comes back has missed; `search`: a session that another runner has, or left behind.
 //! * `link`, `line`: the worker's socket and what goes over it; `turns`: what the worker says, and its death.
+//! * `recycle`: a worker with turns that do not end, and the fresh one in its place.
+//! * `stats`: what became of sessions and turns, in numbers.
 //! * `listen`: clients that come to the agent's own port.
 //!
 //! **One thread.** Everything lives in a `LocalSet`. A wake-up changes what it has to, appends to the buffers of clients
@@ -21,15 +24,19 @@ mod host;
 mod line;
 mod link;
 mod listen;
-mod log;
+mod recycle;
+mod replay;
 mod roster;
+mod search;
 mod session;
+mod stats;
 mod text;
 mod turns;
 
 pub use host::{Host, HostConfig};
 pub use line::WorkerReady;
 pub use link::LoadError;
+pub use stats::SessionStats;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The lines between host and worker (`docs/design/worker-protocol.md`): JSON, one object a line. What is only passed on
 //! is neither decoded nor encoded here.
 
-use crate::session::{State, Turn};
+use crate::session::Turn;
 use crate::text::{Str, push_line, push_number, push_string, quote};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -40,6 +40,8 @@ pub(crate) struct WorkerLine<'a> {
     pub(crate) seconds: f64,
     #[serde(default)]
     pub(crate) count: u64,
+    #[serde(default)]
+    pub(crate) sessions: Vec<u64>,
     #[serde(default, borrow)]
     pub(crate) stack: Option<Str<'a>>,
 }
@@ -62,12 +64,13 @@ pub(crate) enum FirstLine {
     },
 }
 
-/// What a worker that has loaded its agent file says about it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// What a worker that has loaded its agent file says about it. What it does not say is empty or false.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct WorkerReady {
-    /// The agent's `name`, else that of its class.
+    /// The agent's `name`, else that of its class or function.
     pub name: String,
-    /// Version of the interpreter.
+    /// Version of the interpreter, if that is Python.
     pub python: String,
     /// The worker's process.
     pub pid: u32,
@@ -104,17 +107,40 @@ pub(crate) fn modules(out: &mut Vec<u8>, modules: &[(&str, &str)]) {
     out.push(b'\n');
 }
 
-pub(crate) fn open(out: &mut Vec<u8>, session: u64, id: &str, state: &State) {
+/// The first line for a worker that is a program of its own.
+pub(crate) fn start_of_protocol(out: &mut Vec<u8>, service: &str, instance: &str) {
+    out.extend_from_slice(b"{\"type\":\"start\",\"protocol\":{\"min\":");
+    push_number(out, u64::from(PROTOCOL));
+    out.extend_from_slice(b",\"max\":");
+    push_number(out, u64::from(PROTOCOL));
+    out.push(b'}');
+    field(out, "service", &quote(service));
+    field(out, "instance", &quote(instance));
+    out.extend_from_slice(b"}\n");
+}
+
+/// What a worker is told of a session.
+#[derive(Default)]
+pub(crate) struct Past {
+    /// What the client sent with `user.create_session`.
+    pub(crate) params: Option<Box<RawValue>>,
+    /// What `export_state` returned last.
+    pub(crate) state: Option<Box<RawValue>>,
+    /// Messages and answers, oldest first.
+    pub(crate) history: Vec<(Box<RawValue>, Box<RawValue>)>,
+}
+
+pub(crate) fn open(out: &mut Vec<u8>, session: u64, id: &str, past: &Past) {
     start(out, "open", session);
     field(out, "id", &quote(id));
-    if let Some(params) = &state.params {
+    if let Some(params) = &past.params {
         field(out, "params", params.get());
     }
-    if let Some(saved) = &state.saved {
-        field(out, "state", saved.get());
+    if let Some(state) = &past.state {
+        field(out, "state", state.get());
     }
     out.extend_from_slice(b",\"history\":[");
-    for (index, (message, answer)) in state.history().enumerate() {
+    for (index, (message, answer)) in past.history.iter().enumerate() {
         out.extend_from_slice(if index == 0 { b"" } else { b"," });
         out.extend_from_slice(b"{\"role\":\"user\",\"content\":");
         push_line(out, message.get());
@@ -130,6 +156,9 @@ pub(crate) fn turn(out: &mut Vec<u8>, session: u64, turn: &Turn) {
     out.extend_from_slice(b",\"turn\":");
     push_number(out, turn.number);
     field(out, "content", turn.content().get());
+    if let Some(metadata) = turn.metadata() {
+        field(out, "metadata", metadata.get());
+    }
     out.extend_from_slice(b"}\n");
 }
 
@@ -166,6 +195,12 @@ pub(crate) fn close(out: &mut Vec<u8>, session: u64) {
     out.extend_from_slice(b"}\n");
 }
 
+pub(crate) fn retire(out: &mut Vec<u8>, force: bool) {
+    out.extend_from_slice(b"{\"type\":\"retire\",\"force\":");
+    out.extend_from_slice(if force { b"true" } else { b"false" });
+    out.extend_from_slice(b"}\n");
+}
+
 pub(crate) fn ping(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(b"{\"type\":\"ping\",\"number\":");
     push_number(out, number);
@@ -179,6 +214,7 @@ pub(crate) fn end(out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::State;
     use serde_json::{Value, json};
     use tokio::time::Instant;
 
@@ -193,21 +229,28 @@ mod tests {
     #[tokio::test]
     async fn lines_to_the_worker() {
         let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
-        let mut state = State::new(Some(raw("{\n\"a\":1}")), Instant::now());
+        let mut past = Past { params: Some(raw("{\n\"a\":1}")), ..Past::default() };
         check(
-            |out| open(out, 1, "s\"", &state),
+            |out| open(out, 1, "s\"", &past),
             &json!({"type":"open","session":1,"id":"s\"","params":{"a":1},"history":[]}),
         );
-        state.accept(&raw("\"hi\""));
+        let mut state = State::new(None, Instant::now());
+        state.accept(&raw("\"hi\""), None);
         check(
             |out| turn(out, 1, state.begin(2).unwrap()),
             &json!({"type":"turn","session":1,"turn":2,"content":"hi"}),
         );
-        state.answered(&raw("\"ho\""));
-        state.saved = Some(raw("[1]"));
+        state.end_turn();
+        state.accept(&raw("\"hi\""), Some(&raw("{\n\"a\":1}")));
+        check(
+            |out| turn(out, 1, state.begin(3).unwrap()),
+            &json!({"type":"turn","session":1,"turn":3,"content":"hi","metadata":{"a":1}}),
+        );
+        past.state = Some(raw("[1]"));
+        past.history.push((raw("\"hi\""), raw("\"ho\"")));
         let history = json!([{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}]);
         check(
-            |out| open(out, 1, "s", &state),
+            |out| open(out, 1, "s", &past),
             &json!({"type":"open","session":1,"id":"s","params":{"a":1},"state":[1],"history":history}),
         );
         check(|out| cancel(out, 1, 2), &json!({"type":"cancel","session":1,"turn":2}));
@@ -219,7 +262,12 @@ mod tests {
         check(|out| credit(out, 1, 9), &json!({"type":"credit","session":1,"bytes":9}));
         check(|out| close(out, 1), &json!({"type":"close","session":1}));
         check(|out| ping(out, 3), &json!({"type":"ping","number":3}));
+        check(|out| retire(out, true), &json!({"type":"retire","force":true}));
         check(end, &json!({"type":"end"}));
+        check(
+            |out| start_of_protocol(out, "a", "a-0"),
+            &json!({"type":"start","protocol":{"min":1,"max":1},"service":"a","instance":"a-0"}),
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::host::Inner;
 use crate::line::{self, FirstLine, PROTOCOL, WorkerReady};
+use crate::recycle::Recycling;
 use std::cell::{Cell, RefCell};
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep};
 /// The worker's modules, in the order in which they are loaded.
 const MODULES: &[(&str, &str)] = &[
     ("myagent_channel", include_str!("worker/channel.py")),
+    ("myagent_watch", include_str!("worker/watch.py")),
     ("myagent_session", include_str!("worker/session.py")),
     ("myagent_agent", include_str!("worker/agent.py")),
     ("myagent_worker", crate::WORKER_SOURCE),
@@ -39,7 +41,7 @@ const KEEP: usize = 64 * 1024;
 /// Why a worker has not loaded its agent file.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Python's own message: a syntax error with its line, a missing module, or what is missing in the file.
+    /// The worker's own message, for Python: a syntax error with its line, a missing module, or what is missing in the file.
     #[error("{0}")]
     Failed(String),
     /// The process ended, or closed its socket, before it was done.
@@ -59,10 +61,14 @@ pub(crate) struct Worker {
     pub(crate) generation: u64,
     /// What it said about its agent.
     pub(crate) ready: WorkerReady,
+    /// Its turns that do not end.
+    pub(crate) recycling: Recycling,
     socket: OwnedWriteHalf,
     out: RefCell<Vec<u8>>,
     sent: Cell<usize>,
     blocked: Cell<bool>,
+    /// Its task will flush in this turn of the runtime.
+    flushing: Cell<bool>,
     wake: Notify,
     gone: Cell<bool>,
     pings: Cell<u64>,
@@ -70,16 +76,22 @@ pub(crate) struct Worker {
     told: Cell<bool>,
 }
 
-/// Sends the worker its own source and waits until it has loaded the agent file.
+/// What the embedded worker is told first: its own source.
+pub(crate) fn source() -> Vec<u8> {
+    let mut source = Vec::new();
+    line::modules(&mut source, MODULES);
+    source
+}
+
+/// Tells the worker the first line and waits until it has loaded the agent file.
 pub(crate) async fn load(
     stream: std::os::unix::net::UnixStream,
     generation: u64,
+    first_line: Vec<u8>,
 ) -> Result<(Worker, BufReader<OwnedReadHalf>), LoadError> {
     stream.set_nonblocking(true)?;
     let (read, mut socket) = UnixStream::from_std(stream)?.into_split();
-    let mut source = Vec::new();
-    line::modules(&mut source, MODULES);
-    if socket.write_all(&source).await.is_err() {
+    if socket.write_all(&first_line).await.is_err() {
         return Err(LoadError::Ended);
     }
     let mut read = BufReader::new(read);
@@ -98,10 +110,12 @@ pub(crate) async fn load(
             let worker = Worker {
                 generation,
                 ready,
+                recycling: Recycling::default(),
                 socket,
                 out: RefCell::default(),
                 sent: Cell::default(),
                 blocked: Cell::default(),
+                flushing: Cell::default(),
                 wake: Notify::new(),
                 gone: Cell::default(),
                 pings: Cell::default(),
@@ -114,9 +128,21 @@ pub(crate) async fn load(
 }
 
 impl Worker {
-    /// Appends lines; they go with the next [`Worker::flush`].
+    /// Appends lines; they go with the next flush.
     pub(crate) fn push(&self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.out.borrow_mut());
+    }
+
+    /// Has its task write what was pushed, and the journal before it, after the tasks that can run now: what many clients
+    /// say at once goes in one write. False: there is nothing that it could write.
+    pub(crate) fn flush_soon(&self) -> bool {
+        if self.out.borrow().is_empty() || self.blocked.get() {
+            return false;
+        }
+        if !self.flushing.replace(true) {
+            self.wake.notify_one();
+        }
+        true
     }
 
     /// Writes what the socket takes; true: it was congested and is not any more.
@@ -194,6 +220,8 @@ pub(crate) async fn serve(inner: Rc<Inner>, worker: Rc<Worker>, read: BufReader<
     let mut woken = pin!(worker.wake.notified());
     handle_lines(&inner, &worker, &mut tail, 0);
     while !worker.gone.get() {
+        worker.flushing.set(false);
+        inner.config.journal.flush();
         if worker.flush() {
             inner.relieve();
         }
@@ -218,7 +246,9 @@ pub(crate) async fn serve(inner: Rc<Inner>, worker: Rc<Worker>, read: BufReader<
         .await;
         match wake {
             Wake::Read(Ok(1..)) => {
+                worker.flushing.set(true); // This task is awake.
                 handle_lines(&inner, &worker, &mut tail, known);
+                inner.look_at_stuck(&worker);
                 if tail.len() > MAX_LINE {
                     inner.notice("worker_protocol", format!("a line of more than {MAX_LINE} bytes"));
                     break;
@@ -229,6 +259,7 @@ pub(crate) async fn serve(inner: Rc<Inner>, worker: Rc<Worker>, read: BufReader<
             Wake::Woken => woken.set(worker.wake.notified()),
             Wake::Ping => {
                 ask(&inner, &worker);
+                inner.look_at_stuck(&worker);
                 timer.set(sleep(PING));
             }
         }

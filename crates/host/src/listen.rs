@@ -58,7 +58,7 @@ async fn serve(inner: Rc<Inner>, mut stream: TcpStream, address: std::net::Socke
         }
         None
     } else {
-        if let Some(why) = inner.why_not() {
+        if let Some(why) = inner.why_not(&upgrade) {
             return refuse(stream, &unavailable(why)).await;
         }
         let agent = upgrade.header("user-agent").map(str::to_owned);

@@ -1,17 +1,32 @@
-//! The sessions of a host: who has a connection, who waits without one, and who has waited too long.
+//! The sessions of a host: who has a connection, who waits without one, in memory or in the journal, and who has waited
+//! too long.
 
 use crate::connection::Conn;
-use crate::host::Inner;
+use crate::host::{Host, Inner};
 use crate::line;
+use crate::recycle::WORKER_LOST;
 use crate::session::{Session, Standing, State};
-use myagent_core::config::ServiceConfig;
+use myagent_core::wire::sessions::{SessionEnd, TurnEnd};
+use serde_json::value::RawValue;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 /// Between two looks for sessions that nobody came back to.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Looks between two times at which the journals of runners that died are cleaned up.
+const CLEAN_UP: u32 = 12;
+
+impl Host {
+    /// Sessions with a connection, and without one.
+    pub fn sessions(&self) -> (u32, u32) {
+        let all = u32::try_from(self.inner.sessions.borrow().len()).unwrap_or(u32::MAX);
+        let detached = self.inner.detached.get() + self.inner.detached_busy.get();
+        (all.saturating_sub(detached), detached)
+    }
+}
 
 impl Inner {
     /// Counts the session anew after its connection or its turn changed.
@@ -25,6 +40,7 @@ impl Inner {
         if before != standing {
             self.count(before, false);
             self.count(standing, true);
+            self.config.journal.set_idle(session.key, standing == Standing::Detached);
         }
     }
 
@@ -36,6 +52,7 @@ impl Inner {
         };
         counter.set(if add { counter.get() + 1 } else { counter.get().saturating_sub(1) });
         self.table.set_extra_places(self.detached_busy.get());
+        self.stats.set_detached(self.detached.get() + self.detached_busy.get());
     }
 
     pub(crate) fn show_sessions(&self) {
@@ -43,17 +60,38 @@ impl Inner {
         self.table.set_sessions(active, self.created.get());
     }
 
-    /// A new session on this connection.
-    pub(crate) fn new_session(&self, state: State) -> Rc<Session> {
+    /// A new session.
+    pub(crate) fn new_session(&self, params: Option<&RawValue>) -> Rc<Session> {
+        let key = (self.config.random_id)();
+        self.config.journal.begin(key, params);
+        self.created.set(self.created.get() + 1);
+        self.enter(key, State::new(params, Instant::now()))
+    }
+
+    /// The session, from the journal if it is not in memory. None: it is not ours.
+    pub(crate) fn session(&self, key: Uuid) -> Option<Rc<Session>> {
+        if let Some(session) = self.sessions.borrow().get(&key) {
+            return Some(Rc::clone(session));
+        }
+        let restored = self.config.journal.restore(key)?;
+        let session = self.enter(key, State::restored(restored, Instant::now()));
+        let mut state = session.state.borrow_mut();
+        // Whoever had it before is gone, and what it was answering with it.
+        self.turn_lost(&session, &mut state, TurnEnd::WorkerLost, WORKER_LOST);
+        drop(state);
+        Some(session)
+    }
+
+    fn enter(&self, key: Uuid, state: State) -> Rc<Session> {
         let session = Rc::new(Session {
-            id: (self.config.random_id)().to_string(),
+            key,
+            id: key.to_string().into(),
             number: self.next_number(),
             conn: RefCell::default(),
             state: RefCell::new(state),
         });
-        self.sessions.borrow_mut().insert(session.id.clone(), Rc::clone(&session));
+        self.sessions.borrow_mut().insert(key, Rc::clone(&session));
         self.numbers.borrow_mut().insert(session.number, Rc::clone(&session));
-        self.created.set(self.created.get() + 1);
         self.show_sessions();
         session
     }
@@ -65,13 +103,19 @@ impl Inner {
 
     pub(crate) fn remove_doomed(&self) {
         while let Some(session) = self.doomed.borrow_mut().pop() {
-            self.remove_session(&session);
+            self.remove_session(&session, SessionEnd::Closed);
         }
     }
 
     /// The session is over.
-    pub(crate) fn remove_session(&self, session: &Rc<Session>) {
-        self.sessions.borrow_mut().remove(&session.id);
+    pub(crate) fn remove_session(&self, session: &Rc<Session>, how: SessionEnd) {
+        self.leave_memory(session, how);
+        self.config.journal.end(session.key);
+    }
+
+    /// The session goes on in the journal alone, until somebody comes back to it; or it is over there, too.
+    fn leave_memory(&self, session: &Rc<Session>, how: SessionEnd) {
+        self.sessions.borrow_mut().remove(&session.key);
         self.numbers.borrow_mut().remove(&session.number);
         if let Some(conn) = session.conn.borrow_mut().take() {
             conn.sessions.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
@@ -79,6 +123,7 @@ impl Inner {
         let mut state = session.state.borrow_mut();
         let before = std::mem::replace(&mut state.standing, Standing::Attached);
         self.count(before, false);
+        self.stats.ended(how, state.failed, state.last_used.saturating_duration_since(state.created));
         if let Some(worker) = &*self.worker.borrow()
             && worker.generation == state.opened_in
         {
@@ -95,55 +140,68 @@ impl Inner {
             session.conn.borrow_mut().take();
             let announced = {
                 let mut state = session.state.borrow_mut();
+                self.stop_replay(&session, &mut state);
                 state.last_used = Instant::now();
                 self.recount(&session, &mut state);
                 state.announced
             };
             if !announced {
-                self.remove_session(&session);
+                self.remove_session(&session, SessionEnd::Closed);
             }
         }
         self.limit_detached();
     }
 
-    /// Ends sessions beyond `max_detached_sessions`, least recently used first; running turns are spared.
+    /// Puts sessions beyond `max_detached_sessions` out of memory, least recently used first; running turns are spared.
     fn limit_detached(&self) {
-        while self.detached.get() > self.config.config.max_detached_sessions {
-            let oldest = self
-                .sessions
-                .borrow()
-                .values()
-                .filter(|session| session.state.borrow().standing == Standing::Detached)
-                .min_by_key(|session| session.state.borrow().last_used)
-                .cloned();
-            let Some(session) = oldest else { return };
-            self.remove_session(&session);
+        let limit = self.config.config.max_detached_sessions;
+        let beyond = self.detached.get().saturating_sub(limit);
+        if beyond == 0 {
+            return;
+        }
+        let mut idle: Vec<_> = self
+            .sessions
+            .borrow()
+            .values()
+            .filter(|session| session.state.borrow().standing == Standing::Detached)
+            .map(|session| (session.state.borrow().last_used, Rc::clone(session)))
+            .collect();
+        // Some more at once, so that the next ones to leave cost nothing.
+        let count = (beyond + limit / 16) as usize;
+        idle.sort_unstable_by_key(|(last_used, _)| *last_used);
+        for (_, session) in idle.into_iter().take(count) {
+            self.leave_memory(&session, SessionEnd::Evicted);
         }
     }
 }
 
-/// Ends sessions that nobody came back to in time.
+/// Ends sessions that nobody came back to in time, and looks after the journal.
 pub(crate) async fn sweep(inner: Weak<Inner>) {
-    loop {
+    let mut problem = None;
+    for round in 0u32.. {
         sleep(SWEEP).await;
         let Some(inner) = inner.upgrade() else { return };
-        if inner.detached.get() == 0 {
-            continue;
-        }
-        let limit = ServiceConfig::seconds(inner.config.config.session_timeout);
-        let expired: Vec<_> = inner
-            .sessions
-            .borrow()
-            .values()
-            .filter(|session| {
-                let state = session.state.borrow();
-                state.standing == Standing::Detached && state.last_used.elapsed() >= limit
-            })
-            .cloned()
-            .collect();
-        for session in expired {
-            inner.remove_session(&session);
+        for key in inner.config.journal.tick().expired {
+            let expired = inner.sessions.borrow().get(&key).cloned();
+            // Others had left memory before, and were counted then.
+            if let Some(session) = expired {
+                inner.leave_memory(&session, SessionEnd::Expired);
+            }
         }
         inner.flush();
+        let found = inner.config.journal.problem();
+        if found != problem {
+            inner.notice(
+                "journal",
+                found.clone().unwrap_or_else(|| "the journal is written again".to_owned()),
+            );
+            problem = found;
+        }
+        if round % CLEAN_UP == 0 {
+            let clean_up = inner.config.clean_up();
+            drop(inner);
+            // It deletes what the dead left behind, in its own time; it has nothing to tell.
+            let _ = tokio::task::spawn_blocking(clean_up).await;
+        }
     }
 }

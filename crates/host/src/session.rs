@@ -1,32 +1,41 @@
 //! One conversation: its number, its turn, its queue. Decisions only; who sends and writes is elsewhere.
 
 use crate::connection::Conn;
-use crate::log::Log;
+use crate::stats::Pending;
+use myagent_journal::Restored;
 use serde_json::value::RawValue;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// Messages that may wait behind a running turn.
 pub(crate) const MAX_QUEUE: usize = 10;
-/// Turns whose texts are kept for a worker that starts afresh.
-const MAX_HISTORY_TURNS: usize = 100;
-/// Bytes of these texts.
-const MAX_HISTORY_BYTES: usize = 1024 * 1024;
+/// Bytes of waiting messages; a single one may be larger.
+const MAX_QUEUE_BYTES: usize = 1024 * 1024;
 /// Questions of the agent that may be open at once.
 const MAX_CONFIRMS: usize = 100;
 
 /// A session; lives as long as somebody may come back to it.
 pub(crate) struct Session {
+    /// Its id, and the key of its journal.
+    pub(crate) key: Uuid,
     /// What clients call it.
-    pub(crate) id: String,
+    pub(crate) id: Box<str>,
     /// What the worker calls it.
     pub(crate) number: u64,
     /// Who listens.
     pub(crate) conn: RefCell<Option<Rc<Conn>>>,
     /// The rest.
     pub(crate) state: RefCell<State>,
+}
+
+/// The session that a client means; none: we never gave out such an id.
+pub(crate) fn parse_id(text: &str) -> Option<Uuid> {
+    let key = Uuid::try_parse(text).ok()?;
+    // One session has one name.
+    (key.as_hyphenated().to_string() == text).then_some(key)
 }
 
 /// Whether a session has a connection, for the counters.
@@ -40,12 +49,14 @@ pub(crate) enum Standing {
     DetachedBusy,
 }
 
-/// What changes about a session.
+/// What changes about a session. Its events, its history and what its agent exported are in the journal.
 pub(crate) struct State {
-    /// Its events.
-    pub(crate) log: Log,
-    /// What the client sent with `user.create_session`.
+    /// What the client sent with `user.create_session`, until a worker knows it.
     pub(crate) params: Option<Box<RawValue>>,
+    /// Number of its newest event.
+    pub(crate) last_seq: u64,
+    /// Its client gets older events first; new ones wait in the journal.
+    pub(crate) replaying: bool,
     /// The worker generation that was told about this session; 0: none.
     pub(crate) opened_in: u64,
     /// `agent.session_created` has been sent.
@@ -55,17 +66,17 @@ pub(crate) struct State {
     /// The running turn.
     pub(crate) turn: Option<Turn>,
     queue: VecDeque<Waiting>,
-    history: VecDeque<(Box<RawValue>, Box<RawValue>)>,
-    history_bytes: usize,
-    /// What `export_state` returned last.
-    pub(crate) saved: Option<Box<RawValue>>,
+    queued_bytes: usize,
     confirms: Vec<String>,
     /// Bytes of the worker's credit that are in a client's buffer.
     pub(crate) unsent: usize,
     /// Bytes of credit to be given back to the worker.
     pub(crate) owed: usize,
-    /// When it was used last.
+    /// When it was created, and used last.
+    pub(crate) created: Instant,
     pub(crate) last_used: Instant,
+    /// Its last turn failed, or it could not begin.
+    pub(crate) failed: bool,
     /// As last counted.
     pub(crate) standing: Standing,
 }
@@ -73,7 +84,9 @@ pub(crate) struct State {
 /// A message that waits for its turn.
 struct Waiting {
     content: Box<RawValue>,
+    metadata: Option<Box<RawValue>>,
     redelivered: bool,
+    pending: Pending,
 }
 
 /// A message that is being answered.
@@ -81,10 +94,13 @@ pub(crate) struct Turn {
     /// What the worker calls it.
     pub(crate) number: u64,
     content: Box<RawValue>,
+    metadata: Option<Box<RawValue>>,
     /// Something other than `agent.thinking` was said.
     pub(crate) answered: bool,
     /// It was given to a worker before, which died.
     pub(crate) redelivered: bool,
+    /// For the numbers.
+    pub(crate) pending: Pending,
 }
 
 /// What becomes of a turn whose worker died.
@@ -100,32 +116,62 @@ pub(crate) enum Lost {
 
 impl State {
     /// A session that the worker does not know yet.
-    pub(crate) fn new(params: Option<Box<RawValue>>, now: Instant) -> Self {
+    pub(crate) fn new(params: Option<&RawValue>, now: Instant) -> Self {
         Self {
-            log: Log::default(),
-            params,
+            params: params.map(ToOwned::to_owned),
+            last_seq: 0,
+            replaying: false,
             opened_in: 0,
             announced: false,
             takes_events: false,
             turn: None,
             queue: VecDeque::new(),
-            history: VecDeque::new(),
-            history_bytes: 0,
-            saved: None,
+            queued_bytes: 0,
             confirms: Vec::new(),
             unsent: 0,
             owed: 0,
+            created: now,
             last_used: now,
+            failed: false,
             standing: Standing::Attached,
         }
     }
 
-    /// Takes a message; false: the queue is full.
-    pub(crate) fn accept(&mut self, content: &RawValue) -> bool {
-        if self.queue.len() >= MAX_QUEUE + usize::from(self.turn.is_none()) {
+    /// A session as the journal has it. A turn that ran is one that was lost.
+    pub(crate) fn restored(restored: Restored, now: Instant) -> Self {
+        let mut state = Self::new(restored.params.as_deref(), now);
+        state.last_seq = restored.last_seq;
+        state.announced = restored.last_seq > 0;
+        state.turn = restored.running.map(|running| Turn {
+            number: 0,
+            content: running.content,
+            metadata: None,
+            answered: running.said,
+            redelivered: running.redelivered,
+            pending: Pending::now(),
+        });
+        for (content, redelivered) in restored.waiting {
+            state.queued_bytes += content.get().len();
+            state.queue.push_back(Waiting { content, metadata: None, redelivered, pending: Pending::now() });
+        }
+        state
+    }
+
+    /// Takes a message; false: the queue is full. The metadata lives in this process only.
+    pub(crate) fn accept(&mut self, content: &RawValue, metadata: Option<&RawValue>) -> bool {
+        let bytes = self.queued_bytes + bytes(content, metadata);
+        if self.queue.len() >= MAX_QUEUE + usize::from(self.turn.is_none())
+            || !self.queue.is_empty() && bytes > MAX_QUEUE_BYTES
+        {
             return false;
         }
-        self.queue.push_back(Waiting { content: content.to_owned(), redelivered: false });
+        self.queued_bytes = bytes;
+        self.queue.push_back(Waiting {
+            content: content.to_owned(),
+            metadata: metadata.map(ToOwned::to_owned),
+            redelivered: false,
+            pending: Pending::now(),
+        });
         true
     }
 
@@ -134,8 +180,9 @@ impl State {
         if self.turn.is_some() {
             return None;
         }
-        let Waiting { content, redelivered } = self.queue.pop_front()?;
-        self.turn = Some(Turn { number, content, answered: false, redelivered });
+        let Waiting { content, metadata, redelivered, pending } = self.queue.pop_front()?;
+        self.queued_bytes -= bytes(&content, metadata.as_deref());
+        self.turn = Some(Turn { number, content, metadata, answered: false, redelivered, pending });
         self.turn.as_ref()
     }
 
@@ -144,27 +191,22 @@ impl State {
         self.turn.as_mut().filter(|turn| turn.number == number)
     }
 
-    /// Ends the turn with its answer.
-    pub(crate) fn answered(&mut self, answer: &RawValue) {
+    /// Ends the turn, if one runs.
+    pub(crate) fn end_turn(&mut self) -> Option<Pending> {
         self.confirms.clear();
-        let Some(turn) = self.turn.take() else { return };
-        self.history_bytes += turn.content.get().len() + answer.get().len();
-        self.history.push_back((turn.content, answer.to_owned()));
-        while self.history.len() > MAX_HISTORY_TURNS || self.history_bytes > MAX_HISTORY_BYTES {
-            let Some((message, answer)) = self.history.pop_front() else { break };
-            self.history_bytes -= message.get().len() + answer.get().len();
-        }
+        self.turn.take().map(|turn| turn.pending)
     }
 
-    /// Ends the turn without an answer; its number, if one ran.
-    pub(crate) fn abandon(&mut self) -> Option<u64> {
-        self.confirms.clear();
-        self.turn.take().map(|turn| turn.number)
+    /// The message that is being answered, for the numbers.
+    pub(crate) fn pending(&self) -> Option<Pending> {
+        self.turn.as_ref().map(|turn| turn.pending)
     }
 
-    /// Takes back the message that waits longest; false: none does.
-    pub(crate) fn withdraw(&mut self) -> bool {
-        self.queue.pop_front().is_some()
+    /// Takes back the message that waits longest; none: none does.
+    pub(crate) fn withdraw(&mut self) -> Option<Pending> {
+        let waiting = self.queue.pop_front()?;
+        self.queued_bytes -= bytes(&waiting.content, waiting.metadata.as_deref());
+        Some(waiting.pending)
     }
 
     /// The worker is gone, and all it knew.
@@ -177,8 +219,19 @@ impl State {
         if turn.redelivered || turn.answered && !retry_safe {
             return Lost::Tell;
         }
-        self.queue.push_front(Waiting { content: turn.content, redelivered: true });
+        self.requeue(Turn { redelivered: true, ..turn });
         Lost::Again
+    }
+
+    /// The worker has not begun the turn: it is as if it had not been given to it. False: there is none.
+    pub(crate) fn put_back(&mut self) -> bool {
+        self.turn.take().map(|turn| self.requeue(turn)).is_some()
+    }
+
+    fn requeue(&mut self, turn: Turn) {
+        let Turn { content, metadata, redelivered, pending, .. } = turn;
+        self.queued_bytes += bytes(&content, metadata.as_deref());
+        self.queue.push_front(Waiting { content, metadata, redelivered, pending });
     }
 
     /// A message is being answered or waits for it.
@@ -186,9 +239,9 @@ impl State {
         self.turn.is_some() || !self.queue.is_empty()
     }
 
-    /// Messages and answers, oldest first.
-    pub(crate) fn history(&self) -> impl Iterator<Item = (&RawValue, &RawValue)> {
-        self.history.iter().map(|(message, answer)| (&**message, &**answer))
+    /// Messages that wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
     }
 
     /// The agent asks the client something.
@@ -210,16 +263,26 @@ impl State {
     }
 }
 
+fn bytes(content: &RawValue, metadata: Option<&RawValue>) -> usize {
+    content.get().len() + metadata.map_or(0, |metadata| metadata.get().len())
+}
+
 impl Turn {
     /// What the client said.
     pub(crate) fn content(&self) -> &RawValue {
         &self.content
+    }
+
+    /// What else was in its message.
+    pub(crate) fn metadata(&self) -> Option<&RawValue> {
+        self.metadata.as_deref()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use myagent_journal::Running;
 
     fn raw(text: &str) -> Box<RawValue> {
         RawValue::from_string(format!("{text:?}")).unwrap()
@@ -229,25 +292,40 @@ mod tests {
         State::new(None, Instant::now())
     }
 
+    #[test]
+    fn a_session_has_one_name() {
+        let id = "37e1893c-0000-4000-8000-0000000000ab";
+        assert_eq!(parse_id(id).map(|key| key.to_string()).as_deref(), Some(id));
+        for other in [
+            "",
+            "nope",
+            "../../etc",
+            "37E1893C-0000-4000-8000-0000000000AB",
+            "37e1893c0000400080000000000000ab",
+        ] {
+            assert_eq!(parse_id(other), None, "{other}");
+        }
+    }
+
     #[tokio::test]
     async fn ten_messages_wait_behind_a_turn() {
         let mut state = state();
-        assert!(state.accept(&raw("first")));
+        assert!(state.accept(&raw("first"), None));
         assert_eq!(state.begin(1).map(|turn| turn.content().get().to_owned()).as_deref(), Some("\"first\""));
         assert!(state.begin(2).is_none());
-        assert!((0..MAX_QUEUE).all(|_| state.accept(&raw("more"))));
-        assert!(!state.accept(&raw("too many")));
-        state.answered(&raw("answer"));
+        assert!((0..MAX_QUEUE).all(|_| state.accept(&raw("more"), None)));
+        assert!(!state.accept(&raw("too many"), None));
+        assert!(state.end_turn().is_some());
         assert!(state.begin(2).is_some());
-        assert!(state.accept(&raw("room again")));
+        assert!(state.accept(&raw("room again"), None));
     }
 
     #[tokio::test]
     async fn a_lost_turn_comes_back_once_if_nothing_was_said() {
         let mut state = state();
         assert_eq!(state.worker_lost(false), Lost::Idle);
-        state.accept(&raw("a"));
-        state.accept(&raw("b"));
+        state.accept(&raw("a"), None);
+        state.accept(&raw("b"), None);
         state.begin(1);
         assert_eq!(state.worker_lost(false), Lost::Again);
         let turn = state.begin(2).unwrap();
@@ -264,7 +342,7 @@ mod tests {
     #[tokio::test]
     async fn said_something_and_not_safe_to_repeat_is_told() {
         let mut state = state();
-        state.accept(&raw("a"));
+        state.accept(&raw("a"), None);
         state.begin(1);
         state.current(1).unwrap().answered = true;
         assert!(state.current(2).is_none());
@@ -272,20 +350,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_history_is_bounded() {
+    async fn large_messages_do_not_pile_up() {
         let mut state = state();
-        for number in 1..=MAX_HISTORY_TURNS as u64 + 5 {
-            state.accept(&raw("m"));
-            state.begin(number);
-            state.answered(&raw("a"));
-        }
-        assert_eq!(state.history().count(), MAX_HISTORY_TURNS);
-        for number in 1..4 {
-            state.accept(&raw("m"));
-            state.begin(number);
-            state.answered(&raw(&"x".repeat(400_000)));
-        }
-        assert_eq!(state.history().count(), 2);
+        assert!(state.accept(&raw(&"x".repeat(2 * MAX_QUEUE_BYTES)), None));
+        assert!(!state.accept(&raw("more"), None));
+        state.begin(1);
+        assert!(state.accept(&raw("more"), None));
+        assert!(state.withdraw().is_some() && state.withdraw().is_none());
+        assert_eq!(state.queued_bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn a_restored_session_goes_on_where_it_was() {
+        let running = Running { content: raw("a"), said: true, redelivered: false };
+        let waiting = vec![(raw("b"), false)];
+        let restored = Restored { params: None, last_seq: 7, running: Some(running), waiting };
+        let mut state = State::restored(restored, Instant::now());
+        assert!(state.announced && state.is_busy());
+        assert_eq!((state.last_seq, state.waiting()), (7, 1));
+        assert_eq!(state.worker_lost(false), Lost::Tell);
+        assert_eq!(state.begin(1).map(|turn| turn.content().get().to_owned()).as_deref(), Some("\"b\""));
     }
 
     #[tokio::test]

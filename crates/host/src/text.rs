@@ -8,6 +8,8 @@ use std::fmt;
 
 /// Deepest nesting of a client's content. Deeper ones could exhaust the stack of whoever reads them next.
 const MAX_DEPTH: usize = 64;
+/// Characters of a client's own words in what it is told about them.
+const MAX_EXCERPT: usize = 200;
 
 /// A JSON string, borrowed from its message unless it has escapes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,37 @@ pub(crate) fn too_deep(raw: &RawValue) -> bool {
         }
     }
     false
+}
+
+/// Whether a value is nothing that could be answered: null, or a string without anything but white space, however written.
+pub(crate) fn is_blank(raw: &RawValue) -> bool {
+    let Some(mut rest) = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
+        return raw.get() == "null";
+    };
+    loop {
+        rest = rest.trim_start();
+        let Some(escape) = rest.strip_prefix('\\') else { return rest.is_empty() };
+        rest = match escape.split_at_checked(1) {
+            Some(("n" | "r" | "t" | "f", rest)) => rest,
+            Some(("u", digits)) => {
+                let (code, rest) = digits.split_at_checked(4).unwrap_or((digits, ""));
+                let character = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
+                if !character.is_some_and(char::is_whitespace) {
+                    return false;
+                }
+                rest
+            }
+            _ => return false,
+        };
+    }
+}
+
+/// The beginning of what a client has sent, for telling it what is wrong: an error is no echo.
+pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_EXCERPT) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Appends a JSON value as it came, but on one line: between tokens a line break is nothing but white space, and inside
@@ -154,6 +187,30 @@ mod tests {
         check(&format!("{{\"a\\\"[\": {:?}}}", "[".repeat(100)), false);
         check(&format!("{:?}", "[".repeat(100)), false);
         check(&format!("[{}]", vec!["[]"; 100].join(",")), false);
+    }
+
+    #[test]
+    fn white_space_is_blank_however_it_is_written() {
+        fn check(text: &str, expected: bool) {
+            assert_eq!(is_blank(&RawValue::from_string(text.to_owned()).unwrap()), expected, "{text}");
+        }
+        for blank in
+            ["null", r#""""#, r#""  ""#, r#"" \n\t\r\f ""#, r#""\u0020\u00A0\u2028""#, "\"\u{2029}\""]
+        {
+            check(blank, true);
+        }
+        for text in
+            ["0", "false", "{}", "[]", r#"" x""#, r#""\n.""#, r#""\\n""#, r#""\"""#, r#""\b""#, r#""\ud83d""#]
+        {
+            check(text, false);
+        }
+    }
+
+    #[test]
+    fn an_excerpt_is_cut_between_characters() {
+        assert_eq!(excerpt("short"), "short");
+        assert_eq!(excerpt(&"ä".repeat(MAX_EXCERPT)), "ä".repeat(MAX_EXCERPT));
+        assert_eq!(excerpt(&"ä".repeat(MAX_EXCERPT + 1)), "ä".repeat(MAX_EXCERPT) + "…");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use crate::event::{self, Event};
 use crate::host::Inner;
-use crate::line::{self, WorkerLine};
+use crate::line::{self, Past, WorkerLine};
 use crate::link::Worker;
 use crate::session::{Lost, Session, State};
+use crate::stats::Pending;
 use crate::text::quote;
+use myagent_core::wire::sessions::TurnEnd;
 use serde_json::value::RawValue;
 use std::rc::Rc;
 use tokio::time::Instant;
@@ -41,10 +43,16 @@ impl Inner {
         }
         state.opened_in = worker.generation;
         state.owed = 0;
-        worker.push(|out| line::open(out, session.number, &session.id, state));
-        if state.announced && !worker.ready.state && state.history().next().is_some() {
+        let journal = &self.config.journal;
+        let past = Past {
+            params: state.params.take().or_else(|| journal.restore(session.key)?.params),
+            state: journal.state(session.key),
+            history: journal.history(session.key),
+        };
+        worker.push(|out| line::open(out, session.number, &session.id, &past));
+        if state.announced && past.state.is_none() && !past.history.is_empty() {
             let content =
-                quote("the agent's process was replaced: it knows the messages of this session, and no more");
+                quote("the agent begins afresh in this session: it knows its messages, and no more");
             let metadata = event::code("state_lost", true, None);
             self.emit(session, state, &Event::new(event::NOTICE, &content).with(&metadata), 0);
         }
@@ -54,12 +62,14 @@ impl Inner {
     pub(crate) fn pump(&self, session: &Rc<Session>, state: &mut State) {
         if state.announced
             && let Some(worker) = self.worker()
+            && !worker.recycling.holds_turns()
         {
             if state.turn.is_none() && state.is_busy() {
                 self.ensure_open(&worker, session, state);
             }
             let number = self.next_number();
             if let Some(turn) = state.begin(number) {
+                self.config.journal.turn_begins(session.key, turn.redelivered);
                 worker.push(|out| line::turn(out, session.number, turn));
                 if turn.redelivered {
                     let content =
@@ -72,10 +82,48 @@ impl Inner {
         self.recount(session, state);
     }
 
-    /// The turn has ended: on to the next.
-    fn turn_ended(&self, session: &Rc<Session>, state: &mut State) {
+    /// Ends the running turn, if there is one; with its answer, if there is one.
+    pub(crate) fn end_turn(
+        &self,
+        session: &Session,
+        state: &mut State,
+        answer: Option<&RawValue>,
+        how: TurnEnd,
+    ) {
+        if let Some(pending) = state.end_turn() {
+            self.config.journal.turn_ends(session.key, answer);
+            self.count_turn(state, Some(pending), how);
+        }
         state.last_used = Instant::now();
-        self.pump(session, state);
+    }
+
+    /// Whoever answered is gone. The turn is repeated where that is safe, else its client is told in these words.
+    pub(crate) fn turn_lost(
+        &self,
+        session: &Rc<Session>,
+        state: &mut State,
+        how: TurnEnd,
+        (code, text): (&str, &str),
+    ) {
+        let pending = state.pending();
+        match state.worker_lost(self.retry_safe.get()) {
+            Lost::Idle => return,
+            Lost::Again => self.config.journal.turn_again(session.key),
+            Lost::Tell => {
+                self.agent_error(session, state, code, text, 0);
+                self.config.journal.turn_ends(session.key, None);
+                self.count_turn(state, pending, how);
+            }
+        }
+        state.last_used = Instant::now();
+    }
+
+    /// For the numbers: a turn, if there was one, ends like this; and if it is the last one, so does its session.
+    pub(crate) fn count_turn(&self, state: &mut State, turn: Option<Pending>, how: TurnEnd) {
+        if let Some(pending) = turn {
+            state.failed = how.is_failure();
+            self.stats.turn_ended(pending, how);
+        }
     }
 
     /// A worker has loaded: sessions that wait for one go on.
@@ -97,29 +145,30 @@ impl Inner {
             return;
         }
         worker.leave();
+        self.replacing.set(worker.recycling.is_over());
+        let how = if worker.recycling.is_over() { TurnEnd::Interrupted } else { TurnEnd::WorkerLost };
+        let words = worker.recycling.last_words();
         let sessions: Vec<_> = self.sessions.borrow().values().cloned().collect();
         for session in sessions {
             let mut state = session.state.borrow_mut();
-            if state.worker_lost(worker.ready.retry_safe) == Lost::Tell {
-                let text = "the agent's process died while it answered; send the message again";
-                self.agent_error(&session, &mut state, "WORKER_LOST", text, 0);
-            }
-            state.last_used = Instant::now();
+            self.turn_lost(&session, &mut state, how, words);
             self.recount(&session, &mut state);
         }
         self.flush();
+        worker.recycling.left();
     }
 
     /// The instance is being stopped: running turns end here.
     pub(crate) fn interrupt_turns(&self) {
         for session in self.sessions.borrow().values() {
             let mut state = session.state.borrow_mut();
-            if let Some(turn) = state.abandon() {
+            if let Some(number) = state.turn.as_ref().map(|turn| turn.number) {
                 if let Some(worker) = self.worker() {
-                    worker.push(|out| line::cancel(out, session.number, turn));
+                    worker.push(|out| line::cancel(out, session.number, number));
                 }
                 let text = "the agent is being stopped or restarted; send the message again";
                 self.agent_error(session, &mut state, "INTERRUPTED_BY_RESTART", text, 0);
+                self.end_turn(session, &mut state, None, TurnEnd::Interrupted);
             }
         }
     }
@@ -143,9 +192,10 @@ impl Inner {
                 return self.notice("loop_blocked", message);
             }
             "stuck" => {
-                let message = format!("{} cancelled turns still run in their threads after 30 s", line.count);
-                return self.notice("thread_stuck", message);
+                return self.worker_stuck(worker, &line);
             }
+            "busy" => return self.worker_busy(worker),
+            "retired" => return self.worker_retired(worker),
             _ => {}
         }
         let Some(session) = self.numbers.borrow().get(&line.session).cloned() else { return };
@@ -165,25 +215,24 @@ impl Inner {
                     return self.give_back(session, state, cost);
                 };
                 turn.answered = true;
+                self.stats.responded(&mut turn.pending);
                 let metadata =
                     format!("{{\"is_streaming\":true,\"is_final\":false,\"total_length\":{}}}", line.length);
                 self.emit(session, state, &Event::new(event::PARTIAL, content).with(&metadata), cost);
             }
             "final" => {
-                if state.current(line.turn).is_none() {
+                let Some(turn) = state.current(line.turn) else {
                     return self.give_back(session, state, cost);
-                }
+                };
+                self.stats.responded(&mut turn.pending);
                 if line.quiet {
                     self.give_back(session, state, cost);
                 } else {
                     let metadata = "{\"is_streaming\":false,\"is_final\":true}";
                     self.emit(session, state, &Event::new(event::FINAL, content).with(metadata), cost);
                 }
-                match line.content {
-                    Some(answer) => state.answered(answer),
-                    None => drop(state.abandon()),
-                }
-                self.turn_ended(session, state);
+                self.end_turn(session, state, line.content, TurnEnd::Completed);
+                self.pump(session, state);
             }
             "failed" if line.turn == 0 || state.current(line.turn).is_some() => {
                 let text: String = serde_json::from_str(content).unwrap_or_default();
@@ -191,8 +240,8 @@ impl Inner {
                     return self.agent_error(session, state, "EVENT_FAILED", &text, cost);
                 }
                 self.agent_error(session, state, "AGENT_FAILED", &text, cost);
-                state.abandon();
-                self.turn_ended(session, state);
+                self.end_turn(session, state, None, TurnEnd::AgentError);
+                self.pump(session, state);
             }
             "emit" => self.emitted(session, state, line, cost),
             "opened" => {
@@ -214,12 +263,14 @@ impl Inner {
                 self.pump(session, state);
             }
             // Its next turn fails with the same message; without a first one the session never begins.
-            "open_failed" if !state.announced => self.never_began(session, content),
+            "open_failed" if !state.announced => {
+                state.failed = true;
+                self.never_began(session, content);
+            }
             "state" => {
-                state.saved = line
-                    .state
-                    .filter(|saved| saved.get() != "null" && saved.get().len() <= MAX_STATE)
-                    .map(ToOwned::to_owned);
+                let saved =
+                    line.state.filter(|saved| saved.get() != "null" && saved.get().len() <= MAX_STATE);
+                self.config.journal.save_state(session.key, saved);
             }
             _ => self.give_back(session, state, if line.kind.starts_with("open") { 0 } else { cost }),
         }
@@ -230,7 +281,10 @@ impl Inner {
         let name = line.event.map_or("\"\"", RawValue::get);
         if line.turn != 0 {
             let Some(turn) = state.current(line.turn) else { return self.give_back(session, state, cost) };
-            turn.answered |= name != event::THINKING;
+            if name != event::THINKING {
+                turn.answered = true;
+                self.stats.responded(&mut turn.pending);
+            }
         }
         if name == event::USER_CONFIRM
             && let Some(step) = line.step_id.and_then(|step| serde_json::from_str(step.get()).ok())

@@ -11,19 +11,21 @@ import re
 import signal
 import sys
 import threading
-import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 from myagent_agent import LoadError, Loader, accepts
-from myagent_channel import Channel, Threads, encode, say, show, to_bytes
-from myagent_session import CREDIT, Cancelled, Context, Session
+from myagent_channel import Channel, Selector, Threads, encode, encode_exactly, say, show, to_bytes
+from myagent_session import Cancelled, Context, Session
+from myagent_watch import Turns, Watchdog
 
 PROTOCOL = 1
+READ = 64 * 1024  # bytes that one read takes at most
+MAX_THREADS = 64  # for turns of agents that are not async
+MAX_HOOK_THREADS = 16  # for their other methods, and for create_agent
 MAX_HISTORY = 200  # messages kept in ctx.history
 MAX_EVENTS = 100  # events for on_event that are being handled at once, per session
-OVERLAP = 2.0  # seconds that a new turn waits for a cancelled one to end
-STUCK_AFTER = 30.0  # seconds after which the thread of a cancelled turn counts as stuck
-BLOCKED_AFTER = 5.0  # seconds after which the loop counts as blocked
+MAX_STATE = 1024 * 1024  # bytes of an exported state that the host keeps
 ADDRESS = re.compile(rb'\{"type":"(\w+)","session":(\d+)(?:,"turn":(\d+))?')
 
 
@@ -34,16 +36,22 @@ class Worker:
         sock.setblocking(False)
         os.set_inheritable(sock.fileno(), False)
         self.sock = sock
-        self.loop = asyncio.new_event_loop()
+        selector = Selector()
+        self.loop = asyncio.SelectorEventLoop(selector)
         asyncio.set_event_loop(self.loop)
         self.thread = threading.get_ident()
-        self.channel = Channel(sock, self.loop)
-        self.threads = Threads(self.loop)
+        self.channel = Channel(sock, self.loop, selector)
+        self.buffer = memoryview(bytearray(READ))
+        self.parse = json.JSONDecoder().scan_once
+        self.threads = Threads(self.loop, "agent", MAX_THREADS)
+        # Of their own, because a new session, or an event that a turn waits for, must not wait for that turn's thread.
+        self.hook_threads = Threads(self.loop, "hook", MAX_HOOK_THREADS)
+        # For asyncio.to_thread in agents that are async: by itself Python would have a handful on a small machine.
+        self.loop.set_default_executor(ThreadPoolExecutor(MAX_THREADS, "to_thread"))
         self.loader = None
         self.sessions = {}
+        self.turns = Turns(self)
         self.tail = b""
-        self.stuck = 0
-        self.beat_asked = None
         self.ending = False
         signal.signal(signal.SIGTERM, self.ended)
 
@@ -81,7 +89,7 @@ class Worker:
 
     def serve(self):
         self.loop.add_reader(self.sock, self.readable)
-        threading.Thread(target=self.watch, name="watchdog", daemon=True).start()
+        Watchdog(self.loop, self.channel)
         try:
             self.loop.run_forever()
         finally:
@@ -94,19 +102,19 @@ class Worker:
 
     def readable(self):
         try:
-            data = self.sock.recv(CREDIT)
+            count = self.sock.recv_into(self.buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            data = b""
-        if not data:
+            count = 0
+        if not count:
             self.loop.stop()
             return
-        lines = (self.tail + data).split(b"\n")
+        lines = (self.tail + self.buffer[:count]).split(b"\n")
         self.tail = lines.pop()
         for line in lines:
             try:
-                message = json.loads(line)
+                message, _ = self.parse(line.decode(), 0)
                 getattr(self, "on_" + message["type"])(message)
             except Exception as error:  # one line that cannot be handled must not end all conversations
                 show(error)
@@ -114,10 +122,12 @@ class Worker:
 
     def refuse(self, line, error):
         found = ADDRESS.match(line)
-        if found and found[1] == b"turn":
-            self.tell(type="failed", session=int(found[2]), turn=int(found[3]), content=say(error))
-        elif found and found[1] == b"open":
-            self.tell(type="open_failed", session=int(found[2]), content=say(error))
+        kind, number = (found[1], int(found[2])) if found else (b"", 0)
+        session = self.sessions.get(number)
+        if kind == b"open":
+            self.tell(type="open_failed", session=number, content=say(error))
+        elif session is not None and kind in (b"turn", b"event", b"answer"):
+            self.fail(session, int(found[3] or 0), say(error))
 
     def on_ping(self, message):
         self.tell(type="pong", number=message["number"])
@@ -140,7 +150,11 @@ class Worker:
                     caller.used = True
                     extra = (Context(session, 0),) if with_context else ()
                     await caller.call(self, caller.import_state, state, *extra)
-        except Exception as error:  # the agent's own code: it belongs to this session
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # the agent's own code, whatever it raises: it belongs to this session
+            if self.ending:
+                raise
             show(error)
             session.error = say(error)
             self.tell(type="open_failed", session=session.number, content=session.error)
@@ -149,23 +163,28 @@ class Worker:
 
     def on_turn(self, message):
         session = self.sessions[message["session"]]
-        previous = session.task
-        session.context = Context(session, message["turn"])
-        session.task = self.loop.create_task(self.turn(session, session.context, message["content"], previous))
+        context = session.context = Context(session, message["turn"], message.get("metadata"))
+        session.task = self.loop.create_task(self.turn(session, context, message["content"]))
+        self.turns.add(context, session.task)
 
-    async def turn(self, session, context, content, previous):
+    async def turn(self, session, context, content):
         try:
             if not session.opening.done():
                 await asyncio.wait({session.opening})
-            if previous is not None and not previous.done():
-                await asyncio.wait({previous}, timeout=OVERLAP)
+            # Two turns of a session never overlap, not even if the client has cancelled the first: an agent that keeps
+            # something about the conversation could not stand it. If that one never ends, this worker will.
+            while session.running is not None and not session.running.done():
+                await asyncio.wait({session.running})
+            session.running = asyncio.current_task(self.loop)
             if session.error is not None:
                 raise LoadError(session.error)
             caller = session.caller
             caller.used = True
             text = await caller.run(self, context, content)
-            if context.cancelled:
+            if context.cancelled or not context._begun:
                 return
+            if context._answered:
+                text = context._answer
             session.history.append({"role": "user", "content": content})
             session.history.append({"role": "assistant", "content": text})
             del session.history[:-MAX_HISTORY]
@@ -187,8 +206,8 @@ class Worker:
                     show(error)
                 self.fail(session, context._turn, say(error))
         finally:
-            for step in [step for step, (owner, _) in session.confirms.items() if owner is context]:
-                del session.confirms[step]
+            session.forget_questions(context)
+            self.turns.remove(context)
 
     def fail(self, session, turn, message):
         """The turn is over, without an answer. Behind what the session has sent, so not past its credit."""
@@ -197,25 +216,27 @@ class Worker:
     async def export(self, session, context, caller):
         try:
             extra = (context,) if accepts(caller.export_state, 1, "ctx") else ()
-            state = await caller.call(self, caller.export_state, *extra)
-            self.tell(type="state", session=session.number, state=state)
-        except Exception as error:  # the answer is good even if the state is not
+            state = encode_exactly(await caller.call(self, caller.export_state, *extra))
+            line = to_bytes('{"type":"state","session":%d,"state":%s}\n' % (session.number, state))
+            if len(line) > MAX_STATE:
+                raise ValueError("export_state returned %d bytes; at most %d are kept" % (len(line), MAX_STATE))
+            self.channel.send(line)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # the answer is good even if the state is not
+            if self.ending:
+                raise
             show(error)
 
     def on_cancel(self, message):
-        session = self.sessions[message["session"]]
-        context, busy = session.context, session.task
-        session.cancel(message["turn"])
-        if session.caller is not None and not session.caller.is_async and busy is not None and not busy.done():
-            self.loop.call_later(STUCK_AFTER, self.look_for_stuck, context, busy)
-
-    def look_for_stuck(self, context, task):
-        if not task.done():
-            self.stuck += 1
-            self.tell(type="stuck", count=self.stuck, turn=context._turn)
+        session = self.sessions.get(message["session"])
+        if session is not None and session.context is not None and session.context._turn == message["turn"]:
+            session.cancel(session.context, session.task)
 
     def on_answer(self, message):
-        self.sessions[message["session"]].answer(message["step_id"], message.get("content"))
+        session = self.sessions.get(message["session"])
+        if session is not None:
+            session.answer(message["step_id"], message.get("content"))
 
     def on_credit(self, message):
         session = self.sessions.get(message["session"])
@@ -224,63 +245,41 @@ class Worker:
 
     def on_event(self, message):
         session = self.sessions[message["session"]]
-        if len(session.tasks) >= MAX_EVENTS:
+        if len(session.events) >= MAX_EVENTS:
             self.fail(session, 0, "too many events at once")
             return
-        task = self.loop.create_task(self.event(session, message["event"]))
-        session.tasks.add(task)
-        task.add_done_callback(session.tasks.discard)
+        context = Context(session, 0)
+        task = session.events[context] = self.loop.create_task(self.event(session, context, message["event"]))
+        self.turns.add(context, task)
 
-    async def event(self, session, event):
+    async def event(self, session, context, event):
         try:
             if not session.opening.done():
                 await asyncio.wait({session.opening})
+            if session.error is not None:
+                raise LoadError(session.error)
             caller = session.caller
-            extra = (Context(session, 0),) if accepts(caller.on_event, 2) else ()
+            extra = (context,) if accepts(caller.on_event, 2) else ()
             await caller.call(self, caller.on_event, event, *extra)
-        except Exception as error:  # the agent's own code
-            show(error)
-            self.fail(session, 0, say(error))
+        except BaseException as error:  # the agent's own code
+            if self.ending:
+                raise
+            if not context.cancelled:
+                if not isinstance(error, LoadError):
+                    show(error)
+                self.fail(session, 0, say(error))
+        finally:
+            session.events.pop(context, None)
+            session.forget_questions(context)
+            self.turns.remove(context)
+
+    def on_retire(self, message):
+        self.turns.retire(message)
 
     def on_close(self, message):
         session = self.sessions.pop(message["session"], None)
-        if session is None:
-            return
-        if session.context is not None:
-            session.cancel(session.context._turn)
-        for task in list(session.tasks):
-            task.cancel()
-
-    def watch(self):
-        """Reports a loop that does not turn, with what it is doing, from a thread of its own."""
-        while True:
-            asked = self.beat_asked = time.monotonic()
-            try:
-                self.loop.call_soon_threadsafe(self.beat)
-            except RuntimeError:
-                return  # The loop has ended.
-            time.sleep(2.0)
-            if self.beat_asked is None:
-                continue
-            time.sleep(max(0.0, asked + BLOCKED_AFTER - time.monotonic()))
-            if self.beat_asked is None:
-                continue
-            stack = stack_of(sys._current_frames().get(self.thread))
-            self.channel.lines.append(to_bytes(encode({"type": "blocked", "seconds": BLOCKED_AFTER, "stack": stack}) + "\n"))
-            self.channel.push()
-            while self.beat_asked is not None:
-                time.sleep(0.5)
-
-    def beat(self):
-        self.beat_asked = None
-
-
-def stack_of(frame):
-    """What a thread is doing, from where the agent's own code begins."""
-    frames = traceback.extract_stack(frame) if frame else []
-    ours = [at for at, found in enumerate(frames) if found.filename.startswith("myagent_")]
-    own = frames[ours[-1] + 1:] if ours else frames
-    return "".join(traceback.format_list((own or frames)[-12:]))
+        if session is not None:
+            session.close()
 
 
 def main(sock):

@@ -302,6 +302,9 @@ fn dispatch(thread: &Rc<Thread>, link: &Rc<Link>, up: Up, raw: &[u8], descriptor
                 }
             }
         }
+        Up::Willing | Up::Unwilling { .. } => {
+            tracing::warn!(instance = ?link.key, "a runner answered what was not asked");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ pub use entry::{Entry, Place};
 use entry::{Counters, State};
 use jiff::Timestamp;
 use myagent_core::wire::control::{Closed, Report, Totals, Usage};
-use myagent_core::wire::handover::Offer;
+use myagent_core::wire::handover::{Moved, Offer};
 use myagent_core::{Clock, ConnectionId};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -105,6 +105,12 @@ impl Table {
         self.enter(id, client, user_agent, (None, None))
     }
 
+    /// Enters a connection that came from another runner.
+    pub fn open_moved(&self, moved: &Moved) -> Entry {
+        let route = (moved.strategy.as_deref(), moved.rule.as_deref());
+        self.enter(moved.connection_id, moved.client, moved.user_agent.clone(), route)
+    }
+
     fn enter(
         &self,
         id: ConnectionId,
@@ -177,7 +183,7 @@ impl Table {
     }
 
     /// Connections, counters and closed records; with `full` all open connections, else those that changed since the last
-    /// report. `usage` and `totals.log_lines_dropped` are for the runner to fill in.
+    /// report. `usage`, `totals.log_lines_dropped` and what became of sessions are for the runner to fill in.
     pub fn report(&self, full: bool) -> Report {
         self.tick();
         let inner = &self.inner;
@@ -206,8 +212,10 @@ impl Table {
             closed,
             active_connections: self.open_count(),
             active_sessions: inner.active_sessions.get(),
+            detached_sessions: 0,
             places: self.places(),
             totals: inner.totals.get(),
+            session_totals: None,
             usage: Usage::default(),
             busy: self.busy(),
         }

@@ -10,6 +10,7 @@ use crate::reap::{Ended, How};
 use crate::runner::{Ending, LAST_LINES, OUTPUT_PATIENCE, Runner};
 use crate::spawn::{self, Launch};
 use crate::tree::KILL_PATIENCE;
+use myagent_core::config::ServiceConfig;
 use myagent_core::instance::ExitCause;
 use myagent_core::restart::{Decision, Policy};
 use myagent_core::wire::control::Phase;
@@ -23,6 +24,8 @@ use tokio::time::Instant;
 
 /// How long a worker that closed its socket may take to end.
 const HUNG_UP_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a worker that was given up may take to end, at most: its clients wait for the next one.
+const RECYCLE_GRACE: Duration = Duration::from_secs(2);
 
 impl Runner {
     /// Starts what there is to start.
@@ -89,7 +92,7 @@ impl Runner {
     /// Starts the next worker of an agent file.
     fn start_worker(&mut self) {
         let spec = Rc::clone(&self.spec);
-        let AgentLaunch::File { path, python } = &spec.agent else { return };
+        let AgentLaunch::File { path, python, worker } = &spec.agent else { return };
         let (ours, theirs) = match UnixStream::pair() {
             Ok(pair) => pair,
             Err(error) => {
@@ -98,11 +101,28 @@ impl Runner {
             }
         };
         let folder = path.parent().unwrap_or(Path::new("/"));
+        let argv = match worker {
+            Some(worker) => vec![worker.into(), path.into()],
+            None => myagent_host::worker_argv(python),
+        };
         self.worker += 1;
-        if self.start_process(myagent_host::worker_argv(python), folder, Some(theirs)) {
+        if self.start_process(argv, folder, Some(theirs)) {
             self.attach_worker(ours);
-            self.enter(Phase::Starting);
+            if self.fresh {
+                self.tell_status();
+            } else {
+                self.enter(Phase::Starting);
+            }
         }
+    }
+
+    /// The host has given up its worker.
+    pub(crate) fn recycle(&mut self, worker: u32) {
+        if worker != self.worker || self.stop.is_some() || self.ending.is_some() || self.agent_pid.is_none() {
+            return;
+        }
+        self.ending = Some(Ending::Recycle);
+        self.clear_after(ServiceConfig::seconds(self.spec.config.stop_grace).min(RECYCLE_GRACE));
     }
 
     /// The worker loaded the agent file, or could not.
@@ -110,9 +130,12 @@ impl Runner {
         if worker != self.worker || self.stop.is_some() || matches!(self.phase, Phase::Exited { .. }) {
             return;
         }
+        let fresh = std::mem::take(&mut self.fresh);
         match load {
             Load::Done if self.agent_pid.is_some() => {
-                self.history.up(self.now());
+                if !fresh {
+                    self.history.up(self.now());
+                }
                 self.enter(Phase::Up);
             }
             // It died at once; its end is dealt with like any other.
@@ -149,6 +172,15 @@ impl Runner {
     }
 
     fn main_ended(&mut self, how: How) {
+        // Told to end, or told by the end of its socket: that is no crash, whichever of the two was seen first.
+        if !self.fresh && self.backend.borrow().replaces_worker() {
+            if self.stop.is_none() && self.ending.is_none() {
+                self.ending = Some(Ending::Recycle);
+                self.clear();
+            }
+            return;
+        }
+        self.fresh = false;
         let cause = self.cause_of_end(how);
         let exit = self.exit(cause);
         self.last_exit = Some(exit.clone());
@@ -174,8 +206,18 @@ impl Runner {
 
     /// Kills what is left of the tree and reads what is left of its output; [`Event::Cleared`] follows.
     fn clear(&mut self) {
+        self.clear_after(Duration::ZERO);
+    }
+
+    /// The same; what still runs may first end by itself for so long.
+    fn clear_after(&mut self, grace: Duration) {
         let (tree, logs, events) = (self.tree.clone(), Rc::clone(&self.logs), self.events.clone());
+        let deadline = Instant::now() + grace;
         self.tasks.spawn_local(async move {
+            if let Some(tree) = tree.as_ref().filter(|_| !grace.is_zero()) {
+                tree.terminate();
+                tree.gone_before(|| deadline).await;
+            }
             let survivors = match &tree {
                 Some(tree) => tree.kill(KILL_PATIENCE).await,
                 None => Vec::new(),
@@ -195,6 +237,10 @@ impl Runner {
                 Explained::CannotJoin(message) => self.start_without_groups(&message),
                 Explained::Cause(cause) => self.exited(cause, survivors),
             },
+            Some(Ending::Recycle) => {
+                self.fresh = true;
+                self.start_worker();
+            }
             Some(Ending::Restart(at)) => {
                 if let Phase::Restarting { exit, .. } = &self.phase
                     && let Explained::CannotJoin(message) = self.explain(exit.cause.clone())

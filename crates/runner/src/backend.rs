@@ -5,12 +5,13 @@ use crate::event::{Event, Load};
 use crate::runner::Runner;
 use myagent_core::config::ServiceConfig;
 use myagent_core::service::Endpoint;
-use myagent_core::wire::handover::Refusal;
+use myagent_core::wire::handover::{Ask, Moved, Refusal, Up};
 use myagent_core::wire::launch::AgentLaunch;
 use myagent_host::{Host, HostConfig, LoadError};
+use myagent_journal::Journal;
 use myagent_relay::relay::{Relay, Target};
 use myagent_relay::{Client, GivenBack};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -50,12 +51,43 @@ impl Backend {
         }
     }
 
+    /// What another runner is told that has a client for a session.
+    pub(crate) fn answer(&self, ask: &Ask) -> Up {
+        let answer = match self {
+            Self::Host(host, _) => host.is_willing(ask.session_id),
+            Self::None => Err((Refusal::NotReady, "the instance that has the session is not up; try again")),
+            Self::Relay(_) => Err((Refusal::UnknownSession, "no sessions are kept here")),
+        };
+        match answer {
+            Ok(()) => Up::Willing,
+            Err((reason, detail)) => Up::Unwilling { reason, detail: detail.to_owned() },
+        }
+    }
+
+    /// Takes a client of another runner; none: there is nobody to serve it (any more), and it is closed.
+    pub(crate) fn take_over(
+        &self,
+        moved: &Moved,
+        unread: Vec<u8>,
+        stream: TcpStream,
+    ) -> Option<Conversation> {
+        match self {
+            Self::Host(host, _) => Some(Box::pin(host.take_over(moved, unread, stream))),
+            Self::None | Self::Relay(_) => None,
+        }
+    }
+
     /// Whether a worker's event loop answers; a relay has none that could be blocked.
     pub(crate) fn is_responsive(&self) -> bool {
         match self {
             Self::None | Self::Relay(_) => true,
             Self::Host(host, _) => !host.is_ready() || host.worker_loop_ok(),
         }
+    }
+
+    /// Whether a host has given up its worker and waits for a fresh one.
+    pub(crate) fn replaces_worker(&self) -> bool {
+        matches!(self, Self::Host(host, _) if host.replaces_worker())
     }
 
     /// The agent's process is gone; a host keeps its clients and waits for the next one.
@@ -115,6 +147,18 @@ impl Runner {
         };
         let address = agent_address(&spec.host, spec.port)?;
         let listener = listen(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        let journal_folder = spec.paths.journal.clone();
+        let journal = Journal::open(myagent_journal::Config {
+            folder: journal_folder.clone(),
+            start_id: spec.start_id,
+            service: spec.service.clone(),
+            instance: format!("{}-{}", spec.service, spec.index),
+            takeover: spec.paths.takeover.clone(),
+            max_bytes: u64::from(spec.config.journal_max_mb) * 1024 * 1024,
+            keep: ServiceConfig::seconds(spec.config.session_timeout),
+            clock: Arc::clone(&self.clock),
+        })
+        .map_err(|error| error.to_string())?;
         let (notices, mut noticed) = mpsc::channel(NOTICES);
         let config = HostConfig {
             service: spec.service.clone(),
@@ -124,8 +168,11 @@ impl Runner {
             clock: Arc::clone(&self.clock),
             notices,
             random_id: uuid::Uuid::new_v4,
+            journal,
+            journal_folder,
         };
         let host = Host::new(config, self.table.clone());
+        self.sessions = Some(host.stats());
         let events = self.events.clone();
         self.tasks.spawn_local(async move {
             while let Some((kind, message)) = noticed.recv().await {
@@ -143,8 +190,16 @@ impl Runner {
         let Backend::Host(host, _) = self.backend.borrow().clone() else { return };
         let (worker, events) = (self.worker, self.events.clone());
         let seconds = self.spec.config.start_timeout;
+        let is_other = matches!(self.spec.agent, AgentLaunch::File { worker: Some(_), .. });
         self.tasks.spawn_local(async move {
-            let load = match timeout(ServiceConfig::seconds(seconds), host.attach_worker(stream)).await {
+            let attach = async {
+                if is_other {
+                    host.attach_other_worker(stream).await
+                } else {
+                    host.attach_worker(stream).await
+                }
+            };
+            let load = match timeout(ServiceConfig::seconds(seconds), attach).await {
                 Ok(Ok(_)) => Load::Done,
                 // A worker that is gone may also show as a broken socket.
                 Ok(Err(LoadError::Ended | LoadError::Io(_))) => Load::Ended,
@@ -153,7 +208,11 @@ impl Runner {
                     Load::Failed(format!("the agent file was not loaded within start_timeout={seconds} s"))
                 }
             };
+            let done = matches!(load, Load::Done);
             let _ = events.send(Event::Loaded { worker, load }).await;
+            if done && host.worker_gone().await {
+                let _ = events.send(Event::Recycle { worker }).await;
+            }
         });
     }
 }

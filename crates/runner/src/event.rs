@@ -39,6 +39,11 @@ pub(crate) enum Event {
         /// Whether.
         load: Load,
     },
+    /// The host has given up this worker (counted from 1), because turns in it do not end, and wants a fresh one.
+    Recycle {
+        /// Which.
+        worker: u32,
+    },
     /// What the ended main process left is killed.
     Cleared {
         /// Except these.

@@ -17,6 +17,7 @@ use myagent_core::restart::History;
 use myagent_core::wire::control::{Phase, RunnerEvent, Status};
 use myagent_core::wire::launch::RunnerSpec;
 use myagent_core::{Clock, Tick};
+use myagent_host::SessionStats;
 use myagent_relay::table::Table;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -44,6 +45,8 @@ pub(crate) struct Runner {
     /// None for an external service.
     pub(crate) tree: Option<Rc<Tree>>,
     pub(crate) table: Table,
+    /// What the host of an agent file counts; none for a relay.
+    pub(crate) sessions: Option<SessionStats>,
     /// Who serves clients now; the take-over tasks look at it for each client.
     pub(crate) backend: Rc<RefCell<Backend>>,
     pub(crate) phase: Phase,
@@ -52,6 +55,8 @@ pub(crate) struct Runner {
     pub(crate) open_files: Option<u64>,
     /// A file's workers, counted from 1.
     pub(crate) worker: u32,
+    /// The present worker takes the place of one that the host gave up, and has not loaded yet. Nobody is told of that.
+    pub(crate) fresh: bool,
     pub(crate) history: History,
     /// What becomes of the tree when it is cleared.
     pub(crate) ending: Option<Ending>,
@@ -71,6 +76,8 @@ pub(crate) enum Ending {
     Exit(Exit),
     /// The next worker, at this time.
     Restart(Instant),
+    /// The next worker at once: the host has given up the last one.
+    Recycle,
 }
 
 impl Runner {
@@ -88,6 +95,7 @@ impl Runner {
             }
             Event::Notice { kind, message } => self.notice(&kind, &message),
             Event::Loaded { worker, load } => self.loaded(worker, load),
+            Event::Recycle { worker } => self.recycle(worker),
             Event::Cleared { survivors } => self.cleared(survivors),
             Event::RestartDue => self.restart_due(),
             Event::Stopped { survivors } => self.stopped(&survivors),
@@ -97,6 +105,10 @@ impl Runner {
 
     /// Enters a phase and tells everyone.
     pub(crate) fn enter(&mut self, phase: Phase) {
+        if matches!(phase, Phase::Exited { .. }) {
+            // A manager may dismiss us at once: what it knows by then is what it keeps.
+            self.tell_report();
+        }
         self.phase = phase;
         self.tell_status();
     }

@@ -90,6 +90,8 @@ impl Runner {
     /// The stop is complete: tells those who wait, and ends.
     pub(crate) fn stopped(&mut self, survivors: &[u32]) {
         let Some(stop) = self.stop.take() else { return };
+        // The last there is to say of connections and turns that the stop has ended: before the answer, which ends it.
+        self.tell_report();
         for (client, id) in stop.waiting {
             let answer = Answer::Stopped { exit: self.last_exit.clone(), survivors: survivors.to_vec() };
             self.clients.answer(client, id, answer);

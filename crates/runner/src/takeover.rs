@@ -1,12 +1,13 @@
-//! The take-over socket: clients come in with their sockets, and are taken or given back untouched.
+//! The take-over socket: clients come in with their sockets, from the proxy, and are taken or given back untouched; or from
+//! another runner, for a session that is here.
 
 use crate::backend::Backend;
-use myagent_core::wire::handover::{Down, Offer, Refusal, Up, decode, encode};
+use myagent_core::wire::handover::{Ask, Down, MAX_UNREAD, Moved, Offer, Refusal, Up, decode, encode};
 use myagent_handover::{Channel, Listener, Received};
 use myagent_relay::{Client, GivenBack};
 use std::cell::{Cell, RefCell};
 use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -49,11 +50,25 @@ pub(crate) async fn serve(listener: Listener, door: Door) {
 async fn serve_channel(channel: Rc<Channel>, door: Door) {
     let mut clients = JoinSet::new();
     let mut message = Vec::new();
+    let mut arriving = None;
     loop {
         tokio::select! {
             received = channel.recv(&mut message) => match received {
-                Ok(Some(received)) => match client(&message, received) {
-                    Ok(client) => drop(clients.spawn_local(serve_client(Rc::clone(&channel), door.clone(), client))),
+                Ok(Some(received)) => match take_in(&message, received, &mut arriving) {
+                    Ok(Some(Incoming::Client(client))) => {
+                        clients.spawn_local(serve_client(Rc::clone(&channel), door.clone(), client));
+                    }
+                    Ok(Some(Incoming::Ask(ask))) => {
+                        let answer = door.backend.borrow().answer(&ask);
+                        // Whoever asks and has gone has no client to hand over either.
+                        let _ = tell(&channel, &answer, &[], None).await;
+                    }
+                    Ok(Some(Incoming::Moved(Arriving { moved, unread, stream }))) => {
+                        if let Some(conversation) = door.backend.borrow().take_over(&moved, unread, stream) {
+                            door.conversations.spawn_local(conversation);
+                        }
+                    }
+                    Ok(None) => {}
                     Err(error) => tracing::warn!(error, "refused a message on the take-over socket"),
                 },
                 Ok(None) => break,
@@ -70,14 +85,55 @@ async fn serve_channel(channel: Rc<Channel>, door: Door) {
     while clients.join_next().await.is_some() {}
 }
 
-fn client(message: &[u8], received: Received) -> Result<Client, String> {
-    let (Down::Offer(offer), raw) = decode::<Down>(message).map_err(|error| error.to_string())?;
-    let descriptor = received.descriptor.ok_or("an offer came without a socket")?;
-    let (head, rest) = raw.split_at_checked(offer.head_len).ok_or("an offer's head is cut short")?;
-    let (head, rest) = (head.to_vec(), rest.to_vec());
-    let stream = TcpStream::from(descriptor);
-    stream.set_nonblocking(true).map_err(|error| error.to_string())?;
-    Ok(Client { offer, head, rest, stream })
+/// What came.
+enum Incoming {
+    /// A client, from the proxy.
+    Client(Client),
+    /// A question of another runner.
+    Ask(Ask),
+    /// A client of another runner, complete.
+    Moved(Arriving),
+}
+
+/// A client of another runner, whose unread bytes may still be on their way.
+struct Arriving {
+    moved: Moved,
+    unread: Vec<u8>,
+    stream: TcpStream,
+}
+
+/// Reads a message. None: more of the client follows.
+fn take_in(
+    message: &[u8],
+    received: Received,
+    arriving: &mut Option<Arriving>,
+) -> Result<Option<Incoming>, String> {
+    let (down, raw) = decode::<Down>(message).map_err(|error| error.to_string())?;
+    let stream = |descriptor: Option<OwnedFd>| {
+        let stream = TcpStream::from(descriptor.ok_or("a client came without a socket")?);
+        stream.set_nonblocking(true).map_err(|error| error.to_string())?;
+        Ok::<_, String>(stream)
+    };
+    match down {
+        Down::Offer(offer) => {
+            let stream = stream(received.descriptor)?;
+            let (head, rest) = raw.split_at_checked(offer.head_len).ok_or("an offer's head is cut short")?;
+            let (head, rest) = (head.to_vec(), rest.to_vec());
+            return Ok(Some(Incoming::Client(Client { offer, head, rest, stream })));
+        }
+        Down::Ask(ask) => return Ok(Some(Incoming::Ask(ask))),
+        Down::Moved(moved) => {
+            let stream = stream(received.descriptor)?;
+            if moved.unread > MAX_UNREAD {
+                return Err(format!("a moved client has {} unread bytes", moved.unread));
+            }
+            *arriving = Some(Arriving { moved, unread: raw.to_vec(), stream });
+        }
+        Down::Unread => {
+            arriving.as_mut().ok_or("unread bytes came without a client")?.unread.extend_from_slice(raw);
+        }
+    }
+    Ok(arriving.take_if(|client| client.unread.len() >= client.moved.unread).map(Incoming::Moved))
 }
 
 async fn serve_client(channel: Rc<Channel>, door: Door, client: Client) {

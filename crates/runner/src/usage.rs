@@ -8,6 +8,7 @@ use crate::runner::Runner;
 use crate::tree::Tree;
 use myagent_core::instance::ExitCause;
 use myagent_core::wire::control::{Report, RunnerEvent, Usage};
+use myagent_host::SessionStats;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -97,12 +98,20 @@ impl Runner {
         if let Some(tree) = self.tree.clone() {
             self.measure(&tree, listened_to);
         }
-        if listened_to && (self.table.changed() || self.usage.differs_noticeably()) {
-            let report = self.report(false);
-            self.clients.broadcast(RunnerEvent::Report(Box::new(report)));
+        let counted = self.sessions.as_ref().is_some_and(SessionStats::changed);
+        if self.table.changed() || counted || self.usage.differs_noticeably() {
+            self.tell_report();
         }
         let busy = listened_to || self.table.open_count() > 0 || self.must_watch_memory();
         self.usage.next_tick = Instant::now() + if busy { BUSY_TICK } else { IDLE_TICK };
+    }
+
+    /// Tells everyone what has changed since the last report.
+    pub(crate) fn tell_report(&mut self) {
+        if !self.clients.is_empty() {
+            let report = self.report(false);
+            self.clients.broadcast(RunnerEvent::Report(Box::new(report)));
+        }
     }
 
     /// Connections, counters and resources.
@@ -112,6 +121,10 @@ impl Runner {
         }
         let mut report = self.table.report(full);
         report.totals.log_lines_dropped = self.logs.dropped();
+        if let Some(sessions) = &self.sessions {
+            report.detached_sessions = sessions.detached();
+            report.session_totals = Some(Box::new(sessions.snapshot()));
+        }
         report.usage = self.usage.now;
         self.usage.told = self.usage.now;
         report

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One line per file in `migrations/`, in order; the number of lines is the schema version.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/0001_initial.sql"), include_str!("../migrations/0002_session_totals.sql")];
 
 /// `PRAGMA application_id` of our files; set by the first migration.
 const APPLICATION_ID: i64 = 0x4D49_4147;
@@ -132,5 +133,25 @@ mod tests {
             entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "sql")
         });
         assert_eq!(files.count(), MIGRATIONS.len());
+    }
+
+    #[test]
+    fn sums_of_the_first_schema_are_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("manager.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch(
+            "PRAGMA user_version = 1;
+             INSERT INTO services VALUES ('00000000-0000-0000-0000-000000000001', 'weather', '', '{}', '', NULL, '[]',
+                 1, '{}', '{}', 'stopped', 1, 0, 0);
+             INSERT INTO totals VALUES ('00000000-0000-0000-0000-000000000001', 1, 2, 3, 4, 5, 6, 7)",
+        )
+        .unwrap();
+        drop(old);
+        let store = crate::Store::open(&path, crate::SecretKey::from_bytes([7; 32])).unwrap();
+        let sums = store.totals().unwrap().into_values().next().unwrap();
+        assert_eq!((sums.totals.sessions, sums.totals.log_lines_dropped), (2, 7));
+        assert_eq!(sums.sessions, Default::default());
     }
 }

@@ -89,7 +89,7 @@ mod tests {
             service_id: myagent_core::ServiceId(uuid::Uuid::nil()),
             name: "a".into(),
             description: String::new(),
-            source: Source::File { path: folder.join("agent.py"), python: None },
+            source: Source::File { path: folder.join("agent.py"), python: None, worker: None },
             host: "127.0.0.1".into(),
             port: None,
             tags: Default::default(),

@@ -104,15 +104,24 @@ fn specification(config: &Config, wanted: &Wanted, port: Option<u16>) -> Result<
     let environment = environment::merge(own_environment(), service, &wanted.secrets)?;
     let path = environment.get("PATH").map(String::as_str);
     let agent = match &service.source {
-        Source::File { path: file, python: named } => {
+        Source::File { path: file, python: named, worker } => {
             if !file.is_file() {
                 return Err(format!(
                     "the agent file {} is gone; restore it or update the service",
                     file.display()
                 ));
             }
-            let python = environment::python(file, named.as_deref(), path)?;
-            AgentLaunch::File { path: file.clone(), python }
+            let python = match worker {
+                Some(worker) if !worker.is_file() => {
+                    return Err(format!(
+                        "the worker {} is gone; restore it or update the service",
+                        worker.display()
+                    ));
+                }
+                Some(_) => PathBuf::new(),
+                None => environment::python(file, named.as_deref(), path)?,
+            };
+            AgentLaunch::File { path: file.clone(), python, worker: worker.clone() }
         }
         Source::Command { argv, cwd, .. } => AgentLaunch::Command {
             argv: argv.iter().map(|arg| fill_in(arg, &service.host, port.unwrap_or(0))).collect(),

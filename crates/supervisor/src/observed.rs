@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use myagent_core::health::Health;
 use myagent_core::instance::{Exit, InstanceState};
 use myagent_core::reconcile;
-use myagent_core::wire::control::{Report, Totals};
+use myagent_core::wire::control::{Report, Sums};
 use myagent_core::{InstanceKey, StartId};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -110,5 +110,5 @@ pub enum What {
     /// It was checked.
     Checked(HealthCheck),
     /// A runner ended; these are its last sums.
-    RunnerEnded(Totals),
+    RunnerEnded(Box<Sums>),
 }

@@ -127,6 +127,13 @@ impl EventClient {
         }
     }
 
+    /// Ends the connection as a lost network does.
+    fn leave(&mut self) {
+        let MaybeTlsStream::Plain(stream) = self.socket.get_ref();
+        // It may be closed already.
+        let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Both);
+    }
+
     /// Closes the connection politely.
     pub async fn close(mut self) -> Result<()> {
         Ok(timeout(DEADLINE, self.socket.close()).await.context("the close was not answered")??)
@@ -135,6 +142,130 @@ impl EventClient {
     /// Fails unless the numbered events of the session are `first`, `first + 1`… each once and in order. Returns the last.
     pub fn check_seq(&self, session: &str, first: u64) -> Result<u64> {
         check_seq(&self.received, session, first)
+    }
+}
+
+/// A client with one session that comes back to it, and trusts nobody: each numbered event must be the one after the last.
+#[derive(Debug)]
+pub struct Resuming {
+    client: EventClient,
+    /// The session.
+    pub session: String,
+    /// Number of the newest event.
+    pub last_seq: u64,
+    /// The numbered events, oldest first.
+    pub events: Vec<Value>,
+    /// What came without a number: notices, errors.
+    pub others: Vec<Value>,
+}
+
+impl Resuming {
+    /// Connects and creates a session.
+    pub async fn start(url: &str) -> Result<Self> {
+        let mut client = EventClient::connect(url).await?;
+        client.send(json!({"event": "user.create_session"})).await?;
+        let event = client.next_named("agent.session_created").await?;
+        ensure!(event["seq"] == 1, "the first event is {event}");
+        let session = event["session_id"].as_str().context("no session_id")?.to_owned();
+        Ok(Self { client, session, last_seq: 1, events: vec![event], others: Vec::new() })
+    }
+
+    /// Sends a message.
+    pub async fn message(&mut self, text: &str) -> Result<()> {
+        self.client.message(&self.session, text).await
+    }
+
+    /// The next event of any kind.
+    async fn any(&mut self) -> Result<Value> {
+        let event = self.client.next_event().await?;
+        if let Some(seq) = event["seq"].as_u64() {
+            ensure!(event["session_id"] == self.session, "an event of another session: {event}");
+            ensure!(seq == self.last_seq + 1, "after seq {} came {event}", self.last_seq);
+            self.last_seq = seq;
+            self.events.push(event.clone());
+        } else {
+            self.others.push(event.clone());
+        }
+        Ok(event)
+    }
+
+    /// The next numbered event.
+    pub async fn next(&mut self) -> Result<Value> {
+        loop {
+            let event = self.any().await?;
+            if event.get("seq").is_some() {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Reads up to a notice or an error with this `metadata.code`.
+    pub async fn until_code(&mut self, code: &str) -> Result<Value> {
+        loop {
+            let event = self.any().await.with_context(|| format!("waiting for {code}"))?;
+            if event["metadata"]["code"] == code {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Reads up to an event of this name.
+    pub async fn until(&mut self, name: &str) -> Result<Value> {
+        loop {
+            let event = self.next().await.with_context(|| format!("waiting for {name}"))?;
+            if event["event"] == name {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Asks for the running turn to end.
+    pub async fn cancel(&mut self) -> Result<()> {
+        self.client.send(json!({"event": "user.cancel", "session_id": self.session})).await
+    }
+
+    /// Closes the connection, without a word.
+    pub fn leave(&mut self) {
+        self.client.leave();
+    }
+
+    /// Leaves without a word and comes back over this address, once. An error of the protocol is returned as it came.
+    pub async fn come_back(&mut self, url: &str) -> Result<Result<Value, Value>> {
+        self.leave();
+        self.client = EventClient::connect(url).await?;
+        let request =
+            json!({"event": "user.reconnect", "session_id": self.session, "last_seq": self.last_seq});
+        self.client.send(request).await?;
+        loop {
+            let event = self.client.next_event().await?;
+            match event["event"].as_str() {
+                Some("system.connected") => {}
+                Some("agent.state_restored") => {
+                    ensure!(event["session_id"] == self.session, "another session: {event}");
+                    return Ok(Ok(event));
+                }
+                _ => return Ok(Err(event)),
+            }
+        }
+    }
+
+    /// Comes back as often as it takes, over one of these addresses each time, as a real client does: whatever fails, and
+    /// whatever is said to be recoverable, is tried again for 30 s.
+    pub async fn come_back_over(&mut self, urls: &[String]) -> Result<Value> {
+        let end = tokio::time::Instant::now() + DEADLINE;
+        for url in urls.iter().cycle() {
+            let refused = match self.come_back(url).await {
+                Ok(Ok(event)) => return Ok(event),
+                Ok(Err(event)) => {
+                    ensure!(event["metadata"]["retry_after_ms"].is_u64(), "not recoverable: {event}");
+                    event.to_string()
+                }
+                Err(error) => format!("{error:#}"),
+            };
+            ensure!(tokio::time::Instant::now() < end, "not back within 30 s: {refused}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        bail!("no address")
     }
 }
 

@@ -4,15 +4,19 @@
 //! Nothing here decides anything about the product. Functions that wait have a deadline and say what they waited for; what
 //! was started is ended when its guard is dropped, and nothing else is ever touched.
 
+pub mod chaos;
 pub mod client;
 pub mod clock;
 pub mod fake_agent;
 pub mod http;
 pub mod manager;
 pub mod processes;
+pub mod stand_in;
 pub mod wait;
 
-pub use client::EventClient;
+pub use chaos::{Chaos, Trouble};
+pub use client::{EventClient, Resuming};
 pub use clock::ManualClock;
 pub use manager::TestManager;
+pub use stand_in::StandIn;
 pub use wait::wait_for;

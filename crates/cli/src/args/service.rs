@@ -2,7 +2,7 @@
 
 use crate::envfile;
 use crate::exit::Failure;
-use crate::source::{Caller, endpoint};
+use crate::source::{Caller, endpoint, is_python};
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args};
 use myagent_core::FieldError;
@@ -50,7 +50,7 @@ pub(crate) struct UpdateArgs {
 /// What to run.
 #[derive(Debug, Default, Args)]
 pub(crate) struct SourceArgs {
-    /// Python file with an agent in it.
+    /// File with an agent in it, in Python; in another language with --worker.
     pub(crate) file: Option<PathBuf>,
     /// Program that opens a WebSocket server on $PORT, and its arguments; {port} and {host} are replaced.
     #[arg(last = true, value_name = "COMMAND")]
@@ -61,6 +61,10 @@ pub(crate) struct SourceArgs {
     /// Python interpreter of an agent file [default: .venv beside it, else python3].
     #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["command", "endpoint"])]
     pub(crate) python: Option<PathBuf>,
+    /// Program that runs the agent file in place of our Python worker, for an agent in another language; it speaks the worker
+    /// protocol (docs/design/writing-a-worker.md).
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["command", "endpoint", "python"])]
+    pub(crate) worker: Option<PathBuf>,
     /// Path of a command's WebSocket [default: /].
     #[arg(long, value_name = "PATH", conflicts_with_all = ["file", "endpoint"])]
     pub(crate) path: Option<String>,
@@ -123,9 +127,10 @@ impl SourceArgs {
     /// The source that is given, checked and made absolute; `None`: none is.
     pub(crate) fn source(&self, caller: &Caller) -> Result<Option<Source>> {
         if let Some(file) = &self.file {
-            let path = caller.agent_file(file)?;
+            let path = caller.agent_file(file, self.worker.is_some())?;
             let python = self.python.as_deref().map(|python| caller.python(python)).transpose()?;
-            return Ok(Some(Source::File { path, python }));
+            let worker = self.worker.as_deref().map(|worker| caller.worker(worker)).transpose()?;
+            return Ok(Some(Source::File { path, python, worker }));
         }
         if let Some(url) = &self.endpoint {
             return endpoint(url).map(Some);
@@ -136,17 +141,33 @@ impl SourceArgs {
         caller.command(&self.command, self.path.as_deref()).map(Some)
     }
 
-    /// `--python` or `--path` without a source: that of `current` with this changed.
+    /// Whether a part of a source is given.
+    pub(crate) fn has_part(&self) -> bool {
+        self.python.is_some() || self.worker.is_some() || self.path.is_some()
+    }
+
+    /// `--python`, `--worker` or `--path` without a source: that of `current` with this changed.
     pub(crate) fn amend(&self, current: &Source, caller: &Caller) -> Result<Option<Source>> {
         let mut source = current.clone();
-        match (&mut source, &self.python, &self.path) {
-            (_, None, None) => return Ok(None),
-            (Source::File { python, .. }, Some(given), None) => *python = Some(caller.python(given)?),
-            (Source::Command { path, .. }, None, Some(given)) => *path = Some(given.clone()),
+        match (&mut source, &self.python, &self.worker, &self.path) {
+            (_, None, None, None) => return Ok(None),
+            // The two exclude each other: the one that is given takes the other's place.
+            (Source::File { path, python, worker }, Some(given), None, None) => {
+                if !is_python(path) {
+                    let message = format!("--python: {} is not a Python file (.py)", path.display());
+                    return Err(Failure::Usage(message).into());
+                }
+                (*python, *worker) = (Some(caller.python(given)?), None);
+            }
+            (Source::File { python, worker, .. }, None, Some(given), None) => {
+                (*python, *worker) = (None, Some(caller.worker(given)?));
+            }
+            (Source::Command { path, .. }, None, None, Some(given)) => *path = Some(given.clone()),
             _ => {
                 let kind = current.kind();
-                let message =
-                    format!("--python is for agent files and --path for commands; this service is {kind}");
+                let message = format!(
+                    "--python and --worker are for agent files and --path for commands; this service is {kind}"
+                );
                 return Err(Failure::Usage(message).into());
             }
         }
@@ -310,6 +331,9 @@ mod tests {
         assert!(register("x f.py --endpoint ws://h").is_err());
         assert!(register("x f.py -- sh").is_err());
         assert!(register("x --endpoint ws://h --python p").is_err());
+        assert!(register("x --endpoint ws://h --worker w").is_err());
+        let error = register("x f.py --python p --worker w").unwrap_err().to_string();
+        assert!(error.contains("--python") && error.contains("--worker"), "{error}");
         let args = register("x --replicas 2 -- sh -c --port").unwrap();
         assert_eq!(args.source.command, ["sh", "-c", "--port"]);
         let source = args.source.source(&caller()).unwrap().unwrap();
@@ -319,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_part_of_a_source_is_changed_where_it_fits() {
-        let file = Source::File { path: "/a.py".into(), python: None };
+        let file = Source::File { path: "/a.py".into(), python: None, worker: None };
         let command = Source::Command { argv: vec!["/bin/sh".to_owned()], cwd: None, path: None };
         let path = SourceArgs { path: Some("/ws".to_owned()), ..SourceArgs::default() };
         let python = SourceArgs { python: Some("sh".into()), ..SourceArgs::default() };
@@ -327,7 +351,18 @@ mod tests {
         let amended = path.amend(&command, &caller()).unwrap();
         assert!(matches!(amended, Some(Source::Command { path: Some(path), .. }) if path == "/ws"));
         let amended = python.amend(&file, &caller()).unwrap();
-        assert!(matches!(amended, Some(Source::File { python: Some(python), .. }) if python.ends_with("sh")));
+        let amended = amended.unwrap();
+        assert!(matches!(&amended, Source::File { python: Some(python), .. } if python.ends_with("sh")));
         assert!(path.amend(&file, &caller()).is_err() && python.amend(&command, &caller()).is_err());
+        let worker = SourceArgs { worker: Some("sh".into()), ..SourceArgs::default() };
+        assert!(worker.has_part() && !SourceArgs::default().has_part());
+        let other = worker.amend(&amended, &caller()).unwrap().unwrap();
+        assert!(
+            matches!(&other, Source::File { python: None, worker: Some(worker), .. } if worker.ends_with("sh"))
+        );
+        let back = python.amend(&other, &caller()).unwrap();
+        assert!(matches!(back, Some(Source::File { python: Some(_), worker: None, .. })));
+        let script = Source::File { path: "/a.mjs".into(), python: None, worker: Some("/w".into()) };
+        assert!(python.amend(&script, &caller()).unwrap_err().to_string().contains("/a.mjs is not a Python"));
     }
 }

@@ -4,6 +4,7 @@ use super::App;
 use super::status::numbers;
 use crate::output;
 use crate::output::human::bytes;
+use crate::output::sessions::{self, Now};
 use anyhow::Result;
 use myagent_core::view::FleetView;
 
@@ -13,7 +14,7 @@ pub(super) async fn run(app: &App) -> Result<()> {
         return output::json(&fleet);
     }
     let totals = &fleet.totals;
-    let lines = [
+    let mut lines = vec![
         format!("services           {}", numbers(&fleet.services)),
         format!("instances          {}", numbers(&fleet.instances)),
         format!("health             {}", numbers(&fleet.health)),
@@ -21,10 +22,14 @@ pub(super) async fn run(app: &App) -> Result<()> {
             "connections        {} open, {} since registration",
             fleet.active_connections, totals.connections
         ),
-        format!("sessions           {} open, {} since registration", fleet.active_sessions, totals.sessions),
+    ];
+    let (active, detached) = (fleet.active_sessions, fleet.detached_sessions);
+    let facts = sessions::facts(Now { active, detached, created: totals.sessions }, &fleet.session_totals);
+    lines.extend(facts.into_iter().map(|(name, value)| format!("{name:<18} {value}")));
+    lines.extend([
         format!("from clients       {} messages, {}", totals.messages_in, bytes(totals.bytes_in)),
         format!("to clients         {} messages, {}", totals.messages_out, bytes(totals.bytes_out)),
         format!("log lines dropped  {}", totals.log_lines_dropped),
-    ];
+    ]);
     Ok(output::write_line(&lines.join("\n"))?)
 }

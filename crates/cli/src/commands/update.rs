@@ -20,7 +20,7 @@ pub(super) async fn run(app: &App, args: &UpdateArgs) -> Result<()> {
         Changes { source: args.source.source(&caller)?, options: args.options.options(&caller, &Prompt)? };
     changes.options.environment.extend(args.unset_env.iter().map(|name| (name.clone(), None)));
     changes.options.secrets.extend(args.unset_secret.iter().map(|name| (name.clone(), None)));
-    let part_of_source = args.source.python.is_some() || args.source.path.is_some();
+    let part_of_source = args.source.has_part();
     if changes == Changes::default() && !part_of_source {
         return Err(Failure::Usage(
             "nothing to change is given; see: myagent-manager update --help".to_owned(),

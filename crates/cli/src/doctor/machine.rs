@@ -43,11 +43,11 @@ pub(super) fn pidfd() -> Finding {
     }
 }
 
-/// Agent files need it; commands and endpoints do not.
+/// Agent files need it, unless they have a worker of their own; commands and endpoints do not.
 pub(super) fn python() -> Finding {
     const CHECK: &str = "python";
     let fix = format!(
-        "agent files need Python {}.{} or later: install it, or give one with --python",
+        "agent files in Python need {}.{} or later: install it, or give one with --python; a --worker, a command or an endpoint needs none",
         OLDEST_PYTHON.0, OLDEST_PYTHON.1
     );
     let output = Command::new("python3").arg("--version").stdin(Stdio::null()).output();

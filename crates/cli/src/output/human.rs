@@ -1,6 +1,7 @@
 //! Numbers, times and foreign text as people read them. Pure.
 
 use jiff::Timestamp;
+use std::time::Duration;
 
 /// `5 s`, `3 min`, `2 h`, `4 d`: how long before `now` that was.
 pub(crate) fn ago(now: Timestamp, then: Timestamp) -> String {
@@ -19,6 +20,16 @@ fn seconds(seconds: i64) -> String {
         120..7_200 => format!("{} min", seconds / 60),
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// `340 ms`, `1.2 s`, `3 min`: how long something took.
+pub(crate) fn span(time: Duration) -> String {
+    match time.as_secs() {
+        0 if time.as_millis() == 0 => "< 1 ms".to_owned(),
+        0 => format!("{} ms", time.as_millis()),
+        1..10 => format!("{:.1} s", time.as_secs_f64()),
+        whole => seconds(i64::try_from(whole).unwrap_or(i64::MAX)),
     }
 }
 
@@ -66,6 +77,11 @@ mod tests {
             assert_eq!(ago(at(1_000_000), at(then)), expected);
         }
         assert_eq!(ago(at(5), at(9)), "0 s");
+        for (millis, expected) in
+            [(0, "< 1 ms"), (999, "999 ms"), (1_250, "1.2 s"), (59_000, "59 s"), (600_000, "10 min")]
+        {
+            assert_eq!(span(Duration::from_millis(millis)), expected);
+        }
         assert_eq!((until(at(5), at(9)).as_str(), until(at(9), at(5)).as_str()), ("in 4 s", "now"));
         assert_eq!(time(at(0)), "1970-01-01T00:00:00.000Z");
         for (number, expected) in

@@ -4,6 +4,7 @@
 pub(crate) mod follow;
 pub(crate) mod human;
 pub(crate) mod service;
+pub(crate) mod sessions;
 pub(crate) mod table;
 
 use clap::ValueEnum;

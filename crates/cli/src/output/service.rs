@@ -1,6 +1,7 @@
 //! How services look to people: one line each in a list, and everything one needs when one is broken.
 
 use super::human::{ago, count, plain, time, until};
+use super::sessions::{self, Now};
 use super::table::{self, numbers, words};
 use super::{Colour, Output};
 use jiff::Timestamp;
@@ -92,6 +93,9 @@ pub(crate) fn status(view: &ServiceView, now: Timestamp, out: &Output) -> String
     fact("started", view.started_at.map(up).unwrap_or_default());
     fact("restarts", view.restart_count.to_string());
     fact("clients", clients(view));
+    for (name, value) in sessions(view) {
+        fact(name, value);
+    }
     fact("tags", view.tags.iter().cloned().collect::<Vec<_>>().join(", "));
     fact("secrets", view.secrets.iter().cloned().collect::<Vec<_>>().join(", "));
     fact("id", view.service_id.to_string());
@@ -112,9 +116,13 @@ pub(crate) fn status(view: &ServiceView, now: Timestamp, out: &Output) -> String
 
 fn source(source: &Source) -> String {
     match source {
-        Source::File { path, python: None } => format!("agent file {}", path.display()),
-        Source::File { path, python: Some(python) } => {
-            format!("agent file {} with {}", path.display(), python.display())
+        Source::File { path, python, worker } => {
+            let with = match (python, worker) {
+                (_, Some(worker)) => format!(" with the worker {}", worker.display()),
+                (Some(python), None) => format!(" with {}", python.display()),
+                (None, None) => String::new(),
+            };
+            format!("agent file {}{with}", path.display())
         }
         Source::Command { argv, cwd, path } => {
             let folder = cwd.as_ref().map(|cwd| format!(" in {}", cwd.display())).unwrap_or_default();
@@ -137,13 +145,20 @@ fn health(health: Health, checked: Option<Timestamp>, now: Timestamp) -> String 
 fn clients(view: &ServiceView) -> String {
     let stats = &view.stats;
     format!(
-        "{}, {}; since registration {}, {} messages in, {} out",
+        "{}; since registration {}, {} messages in, {} out",
         count(stats.active_connections as usize, "connection"),
-        count(stats.active_sessions as usize, "session"),
         count(stats.totals.connections as usize, "connection"),
         stats.totals.messages_in,
         stats.totals.messages_out,
     )
+}
+
+/// Of an agent file; we do not know those of others.
+fn sessions(view: &ServiceView) -> Vec<(&'static str, String)> {
+    let stats = &view.stats;
+    let Some(totals) = &stats.session_totals else { return Vec::new() };
+    let (active, detached) = (stats.active_sessions, stats.detached_sessions);
+    sessions::facts(Now { active, detached, created: stats.totals.sessions }, totals)
 }
 
 fn instances(instances: &[InstanceView], now: Timestamp, out: &Output) -> Vec<String> {
@@ -272,8 +287,9 @@ mod tests {
             "started_at": null, "last_health_check": null, "error_message": null, "restart_count": 4,
             "config": {}, "environment": {}, "secrets": ["KEY"], "health": "unknown", "instances": instances,
             "stats": {
-                "active_connections": 1, "active_sessions": 2, "connections": 30, "sessions": 0, "messages_in": 5,
-                "messages_out": 6, "bytes_in": 0, "bytes_out": 0, "log_lines_dropped": 0
+                "active_connections": 1, "active_sessions": 2, "connections": 30, "sessions": 9, "messages_in": 5,
+                "messages_out": 6, "bytes_in": 0, "bytes_out": 0, "log_lines_dropped": 0,
+                "session_totals": {"completed": 7}
             },
         }))
         .unwrap()
@@ -336,7 +352,8 @@ weather  running  file    1/2  8081            1         4      chat,eu";
             "  runs         agent file /a/weather.py\n",
             "  wanted       running, 2 instances\n",
             "  health       unknown, not checked yet\n",
-            "  clients      1 connection, 2 sessions; since registration 30 connections, 5 messages in, 6 out\n",
+            "  clients      1 connection; since registration 30 connections, 5 messages in, 6 out\n",
+            "  sessions     2 active, 9 since registration: 7 completed\n",
             "  secrets      KEY\n",
             "\nINSTANCE   STATUS",
             "\nweather-0  error",
@@ -350,6 +367,14 @@ weather  running  file    1/2  8081            1         4      chat,eu";
             assert!(text.contains(expected), "{text}\nlacks {expected:?}");
         }
         assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn sessions_that_nobody_counts_are_not_told_of() {
+        let mut view = view("running", &json!([]));
+        view.stats.session_totals = None;
+        let text = status(&view, now(), &Output::plain());
+        assert!(text.contains("  clients      1 connection;") && !text.contains("session"), "{text}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ type Case = (&'static str, i32, &'static [&'static str]);
 const CASES: &[Case] = &[
     // What shall be run.
     ("register x missing.py", 1, &["missing.py", "No such file"]),
-    ("register x folder.py", 1, &["folder.py is a directory", "give the Python file"]),
+    ("register x folder.py", 1, &["folder.py is a directory", "give the file"]),
     ("register x empty.py", 1, &["empty.py is empty", "create_agent()"]),
     ("register x notes.txt", 1, &["notes.txt is not a Python file", "-- "]),
     ("register x", 2, &["FILE", "--endpoint", "register --help"]),
@@ -30,6 +30,11 @@ const CASES: &[Case] = &[
     ("register x --path ws -- sh", 1, &["path", "must start with /"]),
     ("register x good.py --python no-such-python", 1, &["--python", "no-such-python"]),
     ("register x good.py --python ./notes.txt", 1, &["--python", "not executable"]),
+    ("register x good.py --worker no-such-worker", 1, &["--worker", "no-such-worker"]),
+    ("register x good.py --worker ./missing", 1, &["--worker", "missing", "failed to find"]),
+    ("register x good.py --worker ./notes.txt", 1, &["--worker", "not executable"]),
+    ("register x good.py --worker sh --python python3", 2, &["--worker", "cannot be used with", "--python"]),
+    ("register x --worker sh -- sh", 2, &["--worker", "cannot be used with"]),
     ("register x good.py --path /ws", 2, &["--path"]),
     ("register x --endpoint http://h:1", 1, &["--endpoint", "does not start with ws://"]),
     ("register x --endpoint wss://h:1", 1, &["wss://", "not supported yet; use ws://"]),
@@ -98,7 +103,9 @@ const CASES: &[Case] = &[
     // Changes that would break it.
     ("update weather", 2, &["nothing to change", "update --help"]),
     ("update weather --path /ws", 2, &["--path for commands", "file"]),
-    ("update command --python sh", 2, &["--python is for agent files", "command"]),
+    ("update command --python sh", 2, &["--python and --worker are for agent files", "command"]),
+    ("update command --worker sh", 2, &["--worker are for agent files", "command"]),
+    ("update weather --worker ./missing", 1, &["--worker", "missing"]),
     ("update weather missing.py", 1, &["missing.py"]),
     ("update fixed --replicas 2", 1, &["port", "more than 1 replica"]),
     ("update weather --set session_timeout=0", 2, &["--set session_timeout", "seconds from 1"]),

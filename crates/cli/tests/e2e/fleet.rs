@@ -129,3 +129,11 @@ pub(crate) fn cpu_seconds(pid: u32, count: Count) -> Result<f64> {
     let ticks = fields.get(11..last).context("not a stat line")?.iter().map(|field| field.parse::<u64>());
     Ok(ticks.sum::<Result<u64, _>>()? as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
+
+/// Memory that a process shares with nobody, bytes.
+pub(crate) fn private_memory(pid: u32) -> Result<u64> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+    let kilobytes = private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    Ok(kilobytes.sum::<u64>() * 1024)
+}

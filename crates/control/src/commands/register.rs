@@ -10,7 +10,7 @@ use myagent_core::error::{Code, Problem};
 use myagent_core::request::NewService;
 use myagent_core::service::{Desired, Service};
 use myagent_core::view::ServiceView;
-use myagent_core::wire::control::Totals;
+use myagent_core::wire::control::Sums;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Engine {
             new.options.secrets.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         self.store.insert_service(&service, &secrets).map_err(|error| storage(&error))?;
         let (id, name, kind) = (service.service_id, service.name.clone(), service.source.kind());
-        self.fleet.insert(Entry::new(service, secrets, Totals::default()));
+        self.fleet.insert(Entry::new(service, secrets, Sums::default()));
         self.record(who, "service.registered", Some(id), None, format!("{kind} service"));
         self.reconcile();
         self.publish();

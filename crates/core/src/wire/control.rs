@@ -5,6 +5,7 @@
 
 use crate::ids::{ConnectionId, ServiceId, StartId};
 use crate::instance::Exit;
+use crate::wire::sessions::SessionTotals;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -230,10 +231,17 @@ pub struct Report {
     pub active_connections: u32,
     /// Sessions with and without a connection (agent files only).
     pub active_sessions: u32,
+    /// Those of them without a connection.
+    #[serde(default)]
+    pub detached_sessions: u32,
     /// Places in use: what `max_sessions` limits.
     pub places: u32,
     /// Sums since the runner's start.
     pub totals: Totals,
+    /// What became of sessions and turns since the runner's start; none from one that knows no sessions (a relay) or does not
+    /// count them (an earlier version).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_totals: Option<Box<SessionTotals>>,
     /// The tree's resources.
     pub usage: Usage,
     /// See [`Status::busy`].
@@ -257,6 +265,48 @@ pub struct Totals {
     pub bytes_out: u64,
     /// Lines of output not written because there were too many.
     pub log_lines_dropped: u64,
+}
+
+impl Totals {
+    /// Adds those of another runner.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, more) in [
+            (&mut self.connections, other.connections),
+            (&mut self.sessions, other.sessions),
+            (&mut self.messages_in, other.messages_in),
+            (&mut self.messages_out, other.messages_out),
+            (&mut self.bytes_in, other.bytes_in),
+            (&mut self.bytes_out, other.bytes_out),
+            (&mut self.log_lines_dropped, other.log_lines_dropped),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+/// Everything that is summed: what is left of a runner when it has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Connections, messages, bytes.
+    pub totals: Totals,
+    /// Sessions and turns.
+    pub sessions: SessionTotals,
+}
+
+impl Sums {
+    /// Adds those of another runner.
+    pub fn add(&mut self, other: &Self) {
+        self.totals.add(&other.totals);
+        self.sessions.add(&other.sessions);
+    }
+}
+
+impl Report {
+    /// Takes the sums out, so that nobody counts them twice.
+    pub fn take_sums(&mut self) -> Sums {
+        let sessions = self.session_totals.take().map(|sessions| *sessions).unwrap_or_default();
+        Sums { totals: std::mem::take(&mut self.totals), sessions }
+    }
 }
 
 /// Resources of the whole process tree.
@@ -339,9 +389,44 @@ mod tests {
         let answer = RunnerLine::Answer { id: 7, answer: Answer::Stopped { exit: None, survivors: vec![3] } };
         let text = serde_json::to_string(&answer).unwrap();
         assert_eq!(serde_json::from_str::<RunnerLine>(&text).unwrap(), answer);
-        let report = Report { full: true, active_connections: 2, ..Report::default() };
+        let report = Report {
+            full: true,
+            active_connections: 2,
+            detached_sessions: 1,
+            session_totals: Some(Box::new(SessionTotals { resumed: 3, ..SessionTotals::default() })),
+            ..Report::default()
+        };
         let event = RunnerLine::Event { event: RunnerEvent::Report(Box::new(report)) };
         let text = serde_json::to_string(&event).unwrap();
         assert_eq!(serde_json::from_str::<RunnerLine>(&text).unwrap(), event);
+    }
+
+    #[test]
+    fn a_report_of_a_runner_that_does_not_count_sessions_can_be_read() {
+        let line = r#"{"event":{"type":"report","full":false,"open":[],"closed":[],"active_connections":1,"active_sessions":2,
+            "places":1,"totals":{"connections":3,"sessions":4,"messages_in":0,"messages_out":0,"bytes_in":0,"bytes_out":0,
+            "log_lines_dropped":0},"usage":{"memory_bytes":0,"cpu_percent":0.0,"processes":1,"runner_private_bytes":0},
+            "busy":false}}"#;
+        let RunnerLine::Event { event: RunnerEvent::Report(mut report) } =
+            serde_json::from_str(line).unwrap()
+        else {
+            unreachable!("the line is a report");
+        };
+        assert_eq!((report.active_sessions, report.detached_sessions), (2, 0));
+        assert_eq!(report.session_totals, None);
+        assert_eq!(report.take_sums().totals.sessions, 4);
+        assert_eq!(report.take_sums(), Sums::default());
+    }
+
+    #[test]
+    fn sums_of_runners_add_up_and_do_not_wrap() {
+        let one = Sums {
+            totals: Totals { connections: 2, bytes_in: u64::MAX, ..Totals::default() },
+            sessions: SessionTotals { completed: 1, adopted: 2, ..SessionTotals::default() },
+        };
+        let mut sum = one.clone();
+        sum.add(&one);
+        assert_eq!((sum.totals.connections, sum.totals.bytes_in), (4, u64::MAX));
+        assert_eq!((sum.sessions.completed, sum.sessions.adopted), (2, 4));
     }
 }

@@ -2,11 +2,16 @@
 //!
 //! A message is a four-byte little-endian length, that many bytes of JSON, and then raw bytes: for an [`Offer`] the request
 //! head exactly as the client sent it and whatever was read after it. Going down the JSON is a [`Down`], coming up an [`Up`].
+//!
+//! Runners use it among themselves, too: one to which a client says something about a session that another one owns asks
+//! that one ([`Ask`]), and if it is willing hands it the socket, a WebSocket by now, with what was read from it
+//! ([`Moved`]). It asks first because a move cannot be taken back: a runner that does not answer gets no socket.
 
 use crate::ids::ConnectionId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use uuid::Uuid;
 
 /// Largest request head that the front door accepts, bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -15,12 +20,49 @@ pub const MAX_REST: usize = 16 * 1024;
 /// Largest message.
 pub const MAX_MESSAGE: usize = MAX_HEAD + MAX_REST + 8 * 1024;
 
-/// Proxy to runner.
+/// Most bytes of a moved client that may be unread: a message, and one read behind it.
+pub const MAX_UNREAD: usize = 80 * 1024 * 1024;
+
+/// Proxy or another runner to runner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Down {
     /// Here is a client; its socket is with the message.
     Offer(Offer),
+    /// From another runner: is this session yours, and would you take its client?
+    Ask(Ask),
+    /// From another runner that was told [`Up::Willing`]: the client's socket is with this message.
+    Moved(Moved),
+    /// More raw bytes of the moved client.
+    Unread,
+}
+
+/// A session that some client of another runner wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// The session.
+    pub session_id: Uuid,
+}
+
+/// A client that comes from another runner in the middle of its connection. The raw bytes are what was read from it and
+/// not handled yet, as frames, beginning with the one that names the session; [`Down::Unread`] messages bring the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Given by the proxy.
+    pub connection_id: ConnectionId,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// What it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// Strategy that chose the first instance; none: it came directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<String>,
+    /// Rule that matched, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Bytes that are unread, at most [`MAX_UNREAD`].
+    pub unread: usize,
 }
 
 /// One client, offered to a runner.
@@ -60,6 +102,15 @@ pub enum Up {
         /// In words, for the log and for the client if nobody else serves it.
         detail: String,
     },
+    /// To [`Ask`]: the session is here and its client welcome.
+    Willing,
+    /// To [`Ask`]: no.
+    Unwilling {
+        /// Why.
+        reason: Refusal,
+        /// In words, for the client.
+        detail: String,
+    },
 }
 
 /// Why a runner gave a client back.
@@ -76,6 +127,8 @@ pub enum Refusal {
     ConnectFailed,
     /// The agent answered the handshake with a server error.
     UpstreamError,
+    /// The session that was asked for is not here.
+    UnknownSession,
 }
 
 /// Why a message could not be read.
@@ -135,6 +188,28 @@ mod tests {
         let (read, raw) = decode::<Down>(&buffer).unwrap();
         assert_eq!(read, down);
         assert_eq!(raw, b"HEADrest");
+    }
+
+    #[test]
+    fn runners_talk_among_themselves() {
+        let moved = Moved {
+            connection_id: ConnectionId(Uuid::nil()),
+            client: "127.0.0.1:5000".parse().unwrap(),
+            user_agent: None,
+            strategy: Some("round_robin".to_owned()),
+            rule: None,
+            unread: 7,
+        };
+        let mut buffer = Vec::new();
+        for down in [Down::Moved(moved), Down::Ask(Ask { session_id: Uuid::nil() }), Down::Unread] {
+            encode(&mut buffer, &down, &[b"unread"]).unwrap();
+            assert_eq!(decode::<Down>(&buffer).unwrap(), (down, &b"unread"[..]));
+        }
+        let no = Up::Unwilling { reason: Refusal::UnknownSession, detail: "not here".to_owned() };
+        for up in [Up::Willing, no] {
+            encode(&mut buffer, &up, &[]).unwrap();
+            assert_eq!(decode::<Up>(&buffer).unwrap().0, up);
+        }
     }
 
     #[test]

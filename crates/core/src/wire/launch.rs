@@ -36,12 +36,16 @@ pub struct RunnerSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum AgentLaunch {
-    /// Serve this Python file with the embedded worker.
+    /// Serve this agent file with a worker.
     File {
         /// The agent file; the worker runs in its folder.
         path: PathBuf,
-        /// The interpreter.
+        /// The interpreter that runs the embedded worker; empty if that is not wanted.
+        #[serde(default)]
         python: PathBuf,
+        /// A worker of its own, started with the agent file as its argument; none: the embedded one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<PathBuf>,
     },
     /// Run a program.
     Command {

@@ -9,7 +9,7 @@ import sys
 
 METHODS = ("astream", "stream", "arun", "run")
 NO_AGENT = "no agent in it: define agent, create_agent() or agent_factory()"
-NO_METHOD = "the agent has none of astream(message), stream(message), arun(message) and run(message)"
+NO_METHOD = "the agent has none of astream(message), stream(message), arun(message) and run(message), and is no function"
 
 
 class LoadError(Exception):
@@ -29,19 +29,43 @@ def accepts(function, count, name=None):
     return name is None or last.default is last.empty or last.name in (name, "context")
 
 
+def can_take(function, count):
+    """Whether it can be called with so many positional arguments, as far as it says."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return True
+    return True
+
+
+def name_of(agent):
+    """Its own name, that of the function, or that of its class."""
+    function = getattr(agent, "func", agent)  # of a functools.partial
+    name = getattr(agent, "name", None) or getattr(function, "__name__", None) or type(agent).__name__
+    return "agent" if name == "<lambda>" else str(name)
+
+
 class Caller:
-    """An agent object and how it is called."""
+    """An agent, an object or a function, and how it is called."""
 
     def __init__(self, agent, shared):
+        if inspect.isclass(agent):
+            agent = agent()
         self.agent, self.shared = agent, shared
-        self.name = str(getattr(agent, "name", None) or type(agent).__name__)
+        self.name = name_of(agent)
         method = next((name for name in METHODS if callable(getattr(agent, name, None))), None)
-        if method is None:
+        if method is None and not callable(agent):
             raise LoadError(NO_METHOD)
-        self.method = getattr(agent, method)
+        self.method = getattr(agent, method) if method else agent
         self.wants_context = accepts(self.method, 2, "ctx")
-        self.is_async = (method in ("astream", "arun") or inspect.iscoroutinefunction(self.method)
-                         or inspect.isasyncgenfunction(self.method))
+        if not can_take(self.method, 2 if self.wants_context else 1):
+            raise LoadError("%s() cannot be called with a message" % (method or self.name))
+        self.streams = method in ("astream", "stream")
+        self.is_async = method in ("astream", "arun") or any(
+            inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+            for function in (self.method, getattr(self.method, "__call__", None)))
         self.on_event = self.hook("on_event")
         self.export_state, self.import_state = self.hook("export_state"), self.hook("import_state")
         self.used = False  # a shared agent's state is imported only into a fresh process
@@ -54,23 +78,38 @@ class Caller:
         """Calls a hook: an async one on the loop, another in a thread."""
         if inspect.iscoroutinefunction(function):
             return await function(*arguments)
-        result = await worker.threads.run(function, *arguments)
+        result = await worker.hook_threads.run(function, *arguments)
         return await result if inspect.isawaitable(result) else result
 
     async def run(self, worker, context, content):
-        """One turn: the whole answer as text."""
+        """One turn: the whole answer as text. Without an answer if the turn may not begin; then context._begun is false."""
         arguments = (content, context) if self.wants_context else (content,)
-        if self.is_async:
+        if not self.is_async:
+            result = await worker.threads.run(self.in_thread, context, arguments)
+        elif context._begin():
             result = self.method(*arguments)
         else:
-            result = await worker.threads.run(self.in_thread, context, arguments)
+            return ""
         if inspect.isawaitable(result):
             result = await result
         if hasattr(result, "__aiter__"):
-            session, count = context._session, 0
-            async for piece in result:
+            await self.follow(context, result)
+            return "".join(context._parts)
+        if self.is_pieces(result):
+            await worker.threads.run(self.pull, context, result)
+            return "".join(context._parts)
+        return "" if result is None else result if isinstance(result, str) else str(result)
+
+    def is_pieces(self, result):
+        """A generator; from a method that streams also a list or the like."""
+        return hasattr(result, "__next__") or (
+            self.streams and hasattr(result, "__iter__") and not isinstance(result, (str, bytes, dict)))
+
+    async def follow(self, context, pieces):
+        session, count = context._session, 0
+        try:
+            async for piece in pieces:
                 if context.cancelled:
-                    await getattr(result, "aclose", lambda: asyncio.sleep(0))()
                     break
                 context._piece(piece)
                 count += 1
@@ -78,15 +117,16 @@ class Caller:
                     await session.room()
                 elif count % 32 == 0:
                     await asyncio.sleep(0)  # An agent that never waits must not keep the others from running.
-            return "".join(context._parts)
-        if hasattr(result, "__next__"):
-            await worker.threads.run(self.pull, context, result)
-            return "".join(context._parts)
-        return "" if result is None else result if isinstance(result, str) else str(result)
+        finally:
+            # Its own clean-up is part of the turn; an end by itself has done it already.
+            if hasattr(pieces, "aclose"):
+                await pieces.aclose()
 
     def in_thread(self, context, arguments):
+        if not context._begin():
+            return ""
         result = self.method(*arguments)
-        return self.pull(context, result) if hasattr(result, "__next__") else result
+        return self.pull(context, result) if self.is_pieces(result) else result
 
     def pull(self, context, pieces):
         session = context._session
@@ -117,8 +157,7 @@ class Loader:
             self.factory, self.takes_params = create, accepts(create, 1)
             self.spare = self.worker.loop.run_until_complete(self.make(None))
         elif getattr(module, "agent", None) is not None:
-            agent = module.agent
-            self.shared = Caller(agent() if inspect.isclass(agent) else agent, True)
+            self.shared = Caller(module.agent, True)
         elif callable(getattr(module, "agent_factory", None)):
             agent = module.agent_factory()
             if inspect.isawaitable(agent):
@@ -150,7 +189,7 @@ class Loader:
         if self.spare is None or self.spare.is_async or inspect.iscoroutinefunction(self.factory):
             agent = self.factory(*arguments)
         else:
-            agent = await self.worker.threads.run(self.factory, *arguments)
+            agent = await self.worker.hook_threads.run(self.factory, *arguments)
         return Caller(await agent if inspect.isawaitable(agent) else agent, False)
 
     async def caller(self, params):

@@ -1,16 +1,19 @@
 """The way to the host: lines of JSON from any thread, and the threads that agents without async run in."""
 
+import asyncio
 import contextvars
 import json
+import json.encoder
 import queue
 import re
+import selectors
 import threading
 import traceback
 from collections import deque
 
-MAX_THREADS = 64
-
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":")).encode
+encode_exactly = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+quote = json.encoder.encode_basestring  # the same for a string, without a look at what it is
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -24,7 +27,10 @@ def to_bytes(text):
 
 def say(error):
     """An exception in one line."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # its own __str__ fails
+        text = ""
     return "%s: %s" % (type(error).__name__, text) if text else type(error).__name__
 
 
@@ -36,34 +42,54 @@ def show(error):
     traceback.print_exception(type(error), error, trace or error.__traceback__)
 
 
+class Selector(selectors.DefaultSelector):
+    """What the loop waits with. What was said in a turn of the loop is written at the turn's end, in one go, without a
+    turn of its own for that."""
+
+    before = None  # called before each wait
+    looked = False
+
+    def select(self, timeout=None):
+        if self.before is not None:
+            self.before()
+        # Something is to be run already: a look at the sockets, which costs as much as a short task, can be left out once.
+        if timeout is not None and timeout <= 0 and self.looked:
+            self.looked = False
+            return []
+        self.looked = True
+        return super().select(timeout)
+
+
 class Channel:
     """Lines to the host, in order, from any thread, in as few writes as possible."""
 
-    def __init__(self, sock, loop):
+    def __init__(self, sock, loop, selector):
         self.sock, self.loop = sock, loop
         self.thread = threading.get_ident()
         self.lines = deque()
         self.rest = b""
-        self.scheduled = False
+        self.woken = False  # the loop, by a thread
+        self.blocked = False  # until the socket takes more
         self.lock = threading.Lock()
+        selector.before = self.flush
 
     def send(self, line):
         self.lines.append(line)
-        if not self.scheduled:
-            self.scheduled = True
-            if threading.get_ident() == self.thread:
-                self.loop.call_soon(self.flush)
-            else:
-                self.loop.call_soon_threadsafe(self.flush)
+        # On the loop's own thread there is nothing else to do: it comes by before it waits.
+        if not self.woken and threading.get_ident() != self.thread:
+            self.woken = True
+            self.loop.call_soon_threadsafe(self.flush)
 
     def flush(self):
         # First the flag, then the lines: a thread that still saw the flag set had put its line in before.
-        self.scheduled = False
-        if self.push() and self.rest:
+        self.woken = False
+        if (self.lines or self.rest) and not self.blocked and self.push() and self.rest:
+            self.blocked = True
             self.loop.add_writer(self.sock, self.writable)
 
     def writable(self):
         if not self.push() or not self.rest:
+            self.blocked = False
             self.loop.remove_writer(self.sock)
 
     def push(self):
@@ -88,21 +114,34 @@ class Channel:
 
 
 class Threads:
-    """Up to 64 daemon threads, so that one that never ends cannot keep the process from ending."""
+    """Some daemon threads, so that one that never ends cannot keep the process from ending."""
 
-    def __init__(self, loop):
-        self.loop = loop
+    def __init__(self, loop, name, most):
+        self.loop, self.name, self.most = loop, name, most
         self.jobs = queue.SimpleQueue()
         self.started = 0
         self.busy = 0
 
-    def run(self, function, *arguments):
+    async def run(self, function, *arguments):
+        """Calls it in a thread. A cancel waits for the thread, which cannot be cancelled, so that what comes next does not
+        overlap with it."""
+        future = self.start(function, *arguments)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.done():
+                await asyncio.wait({future})
+            if not future.cancelled():
+                future.exception()  # Nobody else will ask.
+            raise
+
+    def start(self, function, *arguments):
         """A future of the function's result. Called on the loop's thread."""
         future = self.loop.create_future()
         self.busy += 1
-        if self.busy > self.started and self.started < MAX_THREADS:
+        if self.busy > self.started and self.started < self.most:
             self.started += 1
-            threading.Thread(target=self.work, name="agent-%d" % self.started, daemon=True).start()
+            threading.Thread(target=self.work, name="%s-%d" % (self.name, self.started), daemon=True).start()
         self.jobs.put((future, contextvars.copy_context(), function, arguments))
         return future
 

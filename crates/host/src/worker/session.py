@@ -5,7 +5,7 @@ import queue
 import threading
 from collections import deque
 
-from myagent_channel import encode, to_bytes
+from myagent_channel import encode, quote, to_bytes
 
 CREDIT = 256 * 1024  # bytes of events that a session may have under way to its client
 BACKLOG = 4 * 1024 * 1024  # bytes of events that ctx.emit may pile up beyond the credit
@@ -32,11 +32,13 @@ class Sent:
 class Context:
     """What an agent's method gets as its second argument: the session, as one turn sees it."""
 
-    def __init__(self, session, turn):
+    def __init__(self, session, turn, metadata=None):
         self._session, self._turn = session, turn
-        self._parts, self._length, self._answered = [], 0, False
-        self._confirms = 0
+        self._parts, self._length = [], 0
+        self._answered, self._answer = False, None
+        self._begun = turn == 0  # the agent's code has been called; only a turn may have to wait for that
         self.cancelled = False  # True once the client has cancelled the turn
+        self.metadata = metadata  # what the client's user.message had besides its content, or None
 
     @property
     def session_id(self):
@@ -46,7 +48,7 @@ class Context:
     @property
     def history(self):
         """Earlier messages of the session, oldest first: [{"role": "user" | "assistant", "content": …}]."""
-        return self._session.history
+        return list(self._session.history)
 
     @property
     def params(self):
@@ -58,10 +60,10 @@ class Context:
         session = self._session
         if self.cancelled:
             return Sent(session)
-        if event == "agent.final_answer":
-            self._answered = True
         session.send('{"type":"emit","session":%d,"turn":%d,"event":%s,"step_id":%s,"content":%s,"metadata":%s}\n' % (
             session.number, self._turn, encode(str(event)), encode(step_id), encode(content), encode(metadata)))
+        if event == "agent.final_answer":
+            self._answered, self._answer = True, content
         if session.full() and threading.get_ident() != session.worker.thread:
             session.wait_for_room(self)
         return Sent(session)
@@ -69,26 +71,32 @@ class Context:
     def confirm(self, text, options=None, metadata=None):
         """Asks the client; returns the content of its answer. To be awaited; in a thread it blocks."""
         session = self._session
-        self._confirms += 1
-        step = "confirm_%d_%d" % (self._turn, self._confirms)
-        if threading.get_ident() == session.worker.thread:
-            waiting = session.worker.loop.create_future()
-            session.confirms[step] = (self, waiting)
-            self._ask(step, text, options, metadata)
+        extra = dict(metadata or {})
+        if options is not None:
+            extra["options"] = list(options)
+        on_loop = threading.get_ident() == session.worker.thread
+        waiting = session.worker.loop.create_future() if on_loop else queue.SimpleQueue()
+        step = session.ask(self, waiting)
+        if step is None:
+            if on_loop:
+                waiting.cancel()
+                return waiting
+            raise Cancelled("the turn was cancelled")
+        self.emit("agent.user_confirm", text, extra, step)
+        if on_loop:
             return waiting
-        answers = queue.SimpleQueue()
-        session.confirms[step] = (self, answers)
-        self._ask(step, text, options, metadata)
-        answer = answers.get()
+        answer = waiting.get()
         if answer is Cancelled:
             raise Cancelled("the turn was cancelled")
         return answer[0]
 
-    def _ask(self, step, text, options, metadata):
-        extra = dict(metadata or {})
-        if options is not None:
-            extra["options"] = list(options)
-        self.emit("agent.user_confirm", text, extra, step)
+    def _begin(self):
+        """Whether the turn may begin. Afterwards it is not taken back: it ends, or it is cancelled."""
+        # First this, then the look at who may be against it; those who are do it the other way round.
+        self._begun = True
+        if self.cancelled or self._session.worker.turns.retiring is not None:
+            self._begun = False
+        return self._begun
 
     def _piece(self, piece):
         """One piece of a streamed answer."""
@@ -100,7 +108,7 @@ class Context:
             self._length += len(text)
             session = self._session
             session.send('{"type":"partial","session":%d,"turn":%d,"length":%d,"content":%s}\n' % (
-                session.number, self._turn, self._length, encode(text)))
+                session.number, self._turn, self._length, quote(text)))
 
 
 class Session:
@@ -115,16 +123,19 @@ class Session:
         self.backlog = deque()
         self.backlog_bytes = 0
         self.waiters = []
-        self.changed = threading.Condition()
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.confirms = {}
-        self.context = None
-        self.task = None
-        self.tasks = set()
+        self.asked = 0
+        self.context = None  # of the newest turn
+        self.task = None  # which handles it
+        self.running = None  # the task of the newest turn that has been its agent's; the next one waits for it
+        self.events = {}  # contexts of events for on_event, and their tasks
 
     def send(self, text, last=False):
         """An event on its way to the client; counts against the credit. The last one of a turn is never refused."""
         line = to_bytes(text)
-        with self.changed:
+        with self.lock:
             if not self.backlog and self.credit > 0:
                 self.credit -= len(line)
                 self.worker.channel.send(line)
@@ -164,8 +175,19 @@ class Session:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def ask(self, context, waiting):
+        """A question's step id; none: it would never be answered."""
+        with self.changed:
+            if context.cancelled:
+                return None
+            self.asked += 1
+            step = "confirm_%d_%d" % (context._turn, self.asked)
+            self.confirms[step] = (context, waiting)
+            return step
+
     def answer(self, step, content):
-        context, waiting = self.confirms.pop(step, (None, None))
+        with self.changed:
+            context, waiting = self.confirms.pop(step, (None, None))
         if context is None:
             return
         if isinstance(waiting, asyncio.Future):
@@ -174,23 +196,33 @@ class Session:
         else:
             waiting.put((content,))
 
-    def cancel(self, turn):
-        """The client wants no more of this turn: tell the agent, first politely."""
-        context, task = self.context, self.task
-        if context is None or context._turn != turn or context.cancelled:
-            return
+    def forget_questions(self, context):
+        if not self.confirms:
+            return []
         with self.changed:
+            steps = [step for step, (owner, _) in self.confirms.items() if owner is context]
+            return [self.confirms.pop(step)[1] for step in steps]
+
+    def cancel(self, context, task):
+        """Nobody wants more of this: tell the agent, first politely. A thread ends when it likes."""
+        with self.changed:
+            if context.cancelled:
+                return
             context.cancelled = True
-            # What waits beyond the credit belongs to the cancelled turn, or is as unwanted as that.
-            self.backlog.clear()
-            self.backlog_bytes = 0
+            if context._turn:
+                # What waits beyond the credit belongs to the cancelled turn, or is as unwanted as that.
+                self.backlog.clear()
+                self.backlog_bytes = 0
             self.changed.notify_all()
         self.wake()
-        for step, (owner, waiting) in list(self.confirms.items()):
-            if owner is context:
-                del self.confirms[step]
-                waiting.cancel() if isinstance(waiting, asyncio.Future) else waiting.put(Cancelled)
-        caller = self.caller
-        if task is not None and not task.done() and (caller is None or caller.is_async):
-            grace = COOPERATIVE if caller is not None and caller.wants_context else 0
-            self.worker.loop.call_later(grace, task.cancel)
+        for waiting in self.forget_questions(context):
+            waiting.cancel() if isinstance(waiting, asyncio.Future) else waiting.put(Cancelled)
+        if task is not None and not task.done():
+            polite = context._begun and context._turn and self.caller is not None and self.caller.wants_context
+            self.worker.loop.call_later(COOPERATIVE if polite else 0, task.cancel)
+            self.worker.turns.cancelled(context)
+
+    def close(self):
+        for context, task in [(self.context, self.task), *self.events.items()]:
+            if context is not None:
+                self.cancel(context, task)

@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod contract;
 mod conversation;
 mod examples;
 mod front;
 mod load;
 mod lost;
+mod numbers;
+mod other;
+mod recycle;
+mod replicas;
 mod rig;
 mod slow;
 mod turns;

@@ -1,9 +1,12 @@
 //! A host on port 0, its worker, and a client that speaks the event protocol.
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use myagent_core::Clock;
 use myagent_core::config::ServiceConfig;
+use myagent_core::wire::handover::{Down, Moved, Up, decode, encode};
+use myagent_core::{Clock, StartId};
+use myagent_handover::Listener;
 use myagent_host::{Host, HostConfig, LoadError, WorkerReady, worker_argv};
+use myagent_journal::Journal;
 use myagent_relay::table::Table;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -11,23 +14,36 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::timeout;
 use tokio_websockets::{ClientBuilder, Limits, MaybeTlsStream, Message, WebSocketStream};
 
 /// Nothing in these tests takes longer, however slow the machine is.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-pub(crate) struct FixedClock;
+/// A clock that stands still unless it is moved.
+#[derive(Default)]
+pub(crate) struct TestClock {
+    seconds: AtomicI64,
+}
 
-impl Clock for FixedClock {
+impl TestClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.seconds.fetch_add(by.as_secs().cast_signed(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
     fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::constant(1_795_331_774, 409_647_000)
+        let start = jiff::Timestamp::constant(1_795_331_774, 409_647_000);
+        start + Duration::from_secs(self.seconds.load(Ordering::Relaxed).cast_unsigned())
     }
 }
 
@@ -62,33 +78,68 @@ pub(crate) struct Rig {
     pub(crate) address: SocketAddr,
     pub(crate) notices: mpsc::Receiver<(String, String)>,
     pub(crate) agent: PathBuf,
+    pub(crate) clock: Arc<TestClock>,
+    /// More variables for the worker.
+    pub(crate) environment: Vec<(&'static str, &'static str)>,
     worker: Option<Child>,
-    _folder: TempDir,
+    folder: Rc<TempDir>,
+    takeover: JoinHandle<()>,
 }
 
 impl Rig {
     pub(crate) async fn new(config: ServiceConfig) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::in_folder(config, Rc::new(tempfile::tempdir().unwrap()), 0).await
+    }
+
+    /// Another instance of the same service; its agent file is that of the first one.
+    pub(crate) async fn replica(&self, config: ServiceConfig, index: u32) -> Self {
+        Self::in_folder(config, Rc::clone(&self.folder), index).await
+    }
+
+    async fn in_folder(config: ServiceConfig, folder: Rc<TempDir>, index: u32) -> Self {
         let agent = folder.path().join("test_agent.py");
-        let clock: Arc<dyn Clock> = Arc::new(FixedClock);
+        let clock = Arc::new(TestClock::default());
         let (sender, notices) = mpsc::channel(16);
         let busy = ServiceConfig::seconds(config.busy_max);
-        let table = Table::new(Arc::clone(&clock), busy, config.max_sessions);
+        let table = Table::new(Arc::clone(&clock) as Arc<dyn Clock>, busy, config.max_sessions);
+        let start_id = StartId(uuid::Uuid::new_v4());
+        let takeover = folder.path().join(format!("{start_id}.sock"));
+        let journal_folder = folder.path().join("journal");
+        let journal = Journal::open(myagent_journal::Config {
+            folder: journal_folder.clone(),
+            start_id,
+            service: "test".to_owned(),
+            instance: format!("test-{index}"),
+            takeover: takeover.clone(),
+            max_bytes: u64::from(config.journal_max_mb) * 1024 * 1024,
+            keep: ServiceConfig::seconds(config.session_timeout),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        });
         let config = HostConfig {
             service: "test".to_owned(),
-            instance: "test-0".to_owned(),
+            instance: format!("test-{index}"),
             config,
             agent_file: agent.clone(),
-            clock,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             notices: sender,
             random_id: uuid::Uuid::new_v4,
+            journal: journal.unwrap(),
+            journal_folder,
         };
         let host = Host::new(config, table.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = host.clone();
         tokio::task::spawn_local(async move { serving.listen(listener).await });
-        Self { host, table, address, notices, agent, worker: None, _folder: folder }
+        let doors = Listener::bind(&takeover).unwrap();
+        let takeover = tokio::task::spawn_local(serve_takeover(doors, host.clone()));
+        let environment = Vec::new();
+        Self { host, table, address, notices, agent, clock, environment, worker: None, folder, takeover }
+    }
+
+    /// Its process hangs: whoever asks it for a client gets no answer.
+    pub(crate) fn hang(&self) {
+        self.takeover.abort();
     }
 
     pub(crate) fn write(&self, source: &str) {
@@ -102,18 +153,34 @@ impl Rig {
     }
 
     pub(crate) async fn start_file(&mut self, agent: &Path) -> Result<WorkerReady, LoadError> {
+        let argv = worker_argv(Path::new("python3"));
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]);
+        let ours = self.spawn(command, agent);
+        timeout(LONG, self.host.attach_worker(ours)).await.unwrap()
+    }
+
+    /// Starts a worker that is a program of its own.
+    pub(crate) async fn start_other(
+        &mut self,
+        program: &Path,
+        agent: &Path,
+    ) -> Result<WorkerReady, LoadError> {
+        let mut command = Command::new(program);
+        command.arg(agent);
+        let ours = self.spawn(command, agent);
+        timeout(LONG, self.host.attach_other_worker(ours)).await.unwrap()
+    }
+
+    fn spawn(&mut self, mut command: Command, agent: &Path) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().unwrap();
         rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).unwrap();
-        let argv = worker_argv(Path::new("python3"));
-        let child = Command::new(&argv[0])
-            .args(&argv[1..])
+        command
             .env("MYAGENT_WORKER_FD", theirs.as_raw_fd().to_string())
             .env("MYAGENT_AGENT_FILE", agent)
-            .spawn()
-            .unwrap();
-        drop(theirs);
-        self.worker = Some(child);
-        timeout(LONG, self.host.attach_worker(ours)).await.unwrap()
+            .envs(self.environment.iter().copied());
+        self.worker = Some(command.spawn().unwrap());
+        ours
     }
 
     /// `kill -9`.
@@ -146,6 +213,42 @@ impl Rig {
 
     pub(crate) async fn notice(&mut self) -> (String, String) {
         timeout(LONG, self.notices.recv()).await.unwrap().unwrap()
+    }
+}
+
+/// What a runner does with clients of another one.
+async fn serve_takeover(listener: Listener, host: Host) {
+    loop {
+        let channel = listener.accept().await.unwrap();
+        let host = host.clone();
+        tokio::task::spawn_local(async move {
+            let (mut message, mut reply) = (Vec::new(), Vec::new());
+            let mut arriving: Option<(Moved, Vec<u8>, std::net::TcpStream)> = None;
+            while let Some(received) = channel.recv(&mut message).await.unwrap() {
+                let (down, raw) = decode::<Down>(&message).unwrap();
+                match down {
+                    Down::Ask(ask) => {
+                        let up = host.is_willing(ask.session_id).map_or_else(
+                            |(reason, detail)| Up::Unwilling { reason, detail: detail.to_owned() },
+                            |()| Up::Willing,
+                        );
+                        encode(&mut reply, &up, &[]).unwrap();
+                        channel.send(&reply, None).await.unwrap();
+                    }
+                    Down::Moved(moved) => {
+                        let stream = std::net::TcpStream::from(received.descriptor.unwrap());
+                        arriving = Some((moved, raw.to_vec(), stream));
+                    }
+                    Down::Unread => arriving.as_mut().unwrap().1.extend_from_slice(raw),
+                    Down::Offer(_) => panic!("no proxy here"),
+                }
+                if let Some((moved, unread, stream)) =
+                    arriving.take_if(|(moved, unread, _)| unread.len() >= moved.unread)
+                {
+                    tokio::task::spawn_local(host.take_over(&moved, unread, stream));
+                }
+            }
+        });
     }
 }
 

@@ -185,7 +185,7 @@ async fn accept(listener: Listener, sender: mpsc::Sender<Arrived>) {
 async fn read(channel: Arc<Channel>, sender: mpsc::Sender<Arrived>) {
     let mut buffer = Vec::new();
     while let Ok(Some(received)) = channel.recv(&mut buffer).await {
-        let (Down::Offer(offer), raw) = decode::<Down>(&buffer).unwrap();
+        let (Down::Offer(offer), raw) = decode::<Down>(&buffer).unwrap() else { panic!("no offer") };
         let (head, rest) = raw.split_at(offer.head_len);
         let arrived = Arrived {
             head: String::from_utf8(head.to_vec()).unwrap(),

@@ -92,9 +92,18 @@ impl MessageReader {
         self.start == self.buffer.len() && self.frame.is_none() && self.message.is_none()
     }
 
-    /// Ends this reader and returns bytes that bring a fresh one to the same point: for a connection that moves to another
+    /// Bytes that bring a fresh reader to where this one was before it returned this text message.
+    pub fn unread_with(&self, text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_header(&mut out, Opcode::Text, true, text.len(), Some([0; 4]));
+        out.extend_from_slice(text.as_bytes());
+        out.extend(self.unread());
+        out
+    }
+
+    /// Bytes that bring a fresh reader to the same point: for a connection that moves to another
     /// process in the middle of a message. What was unmasked already comes as frames with a zero key.
-    pub fn into_unread(self) -> Vec<u8> {
+    pub fn unread(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut opcode = Opcode::Continuation;
         if let Some(message) = &self.message {

@@ -145,6 +145,11 @@ impl Entry {
         self.state.id
     }
 
+    /// What is known of it.
+    pub fn connection(&self) -> Connection {
+        self.state.connection()
+    }
+
     /// One data message of so many bytes came from the client.
     pub fn message_in(&self, bytes: u64) {
         self.add_in(1, bytes);

@@ -4,10 +4,11 @@ use crate::common::{Setup, kill, wait_for};
 use crate::takeover::{Proxy, new_id};
 use futures_util::{SinkExt, StreamExt};
 use myagent_core::instance::ExitCause;
-use myagent_core::wire::control::{Phase, Request};
+use myagent_core::wire::control::{Phase, Request, RunnerEvent};
 use myagent_core::wire::launch::AgentLaunch;
 use rustix::process::Signal;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tokio_websockets::Message;
 
@@ -28,8 +29,11 @@ fn python() -> PathBuf {
 }
 
 fn agent(text: &str) -> Setup {
-    let mut setup =
-        Setup::new(|folder| AgentLaunch::File { path: folder.join("agent.py"), python: python() });
+    let mut setup = Setup::new(|folder| AgentLaunch::File {
+        path: folder.join("agent.py"),
+        python: python(),
+        worker: None,
+    });
     std::fs::write(setup.folder.path().join("agent.py"), text).unwrap();
     setup.spec.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     setup.set("restart_delay=0.1")
@@ -85,6 +89,14 @@ async fn an_agent_file_is_served_and_its_worker_is_replaced_under_its_clients() 
     }
     manager.answer_to(asked);
     rig.wait();
+    // Its last report came before that answer: what the stop has ended is counted.
+    let last = manager.events.iter().rev().find_map(|event| match event {
+        RunnerEvent::Report(report) => Some(report.clone()),
+        _ => None,
+    });
+    let last = last.unwrap();
+    let turns = last.session_totals.unwrap().turns;
+    assert_eq!((turns.accepted, turns.completed, last.active_connections), (2, 2, 0));
     assert!(rig.log_lines().iter().any(|line| line["line"] == "asked hello"));
     TcpListener::bind(("127.0.0.1", rig.spec.port)).unwrap();
 }
@@ -143,4 +155,97 @@ fn a_file_that_never_finishes_loading_is_given_up() {
     assert!(exit.cause.to_string().contains("start_timeout"), "{}", exit.cause);
     assert_eq!(survivors, Vec::<u32>::new());
     wait_for("the port", || TcpListener::bind(("127.0.0.1", rig.spec.port)).ok());
+}
+
+#[tokio::test]
+async fn a_worker_with_a_thread_that_never_ends_is_replaced_and_nobody_notices() {
+    let mut setup = agent(
+        "
+import time
+class Agent:
+    def __init__(self):
+        self.count = 0
+    def run(self, message):
+        self.count += 1
+        while message == 'for ever':
+            time.sleep(0.01)
+        return '%s %d' % (message, self.count)
+    def export_state(self):
+        return self.count
+    def import_state(self, state):
+        self.count = state
+
+def create_agent():
+    return Agent()
+",
+    );
+    setup.spec.environment.insert("MYAGENT_WORKER_STUCK_AFTER".to_owned(), "0.3".to_owned());
+    // A crash would end it: then there would be no next worker.
+    let rig = setup.set("auto_restart=false").start();
+    let mut manager = rig.connect();
+    let first = manager.until_up();
+    let proxy = Proxy::connect(&rig.spec.paths.takeover).await;
+    let mut socket = proxy.conversation(new_id()).await;
+    socket.send(Message::text(r#"{"event":"user.create_session"}"#)).await.unwrap();
+    hears(&mut socket, "session").await;
+    asks(&mut socket, "hello", "hello 1").await;
+    let frame = |event: &str| Message::text(format!(r#"{{"event":"{event}","content":"for ever"}}"#));
+    socket.send(frame("user.message")).await.unwrap();
+    socket.send(frame("user.cancel")).await.unwrap();
+    hears(&mut socket, "agent.interrupted").await;
+    // It waits for the thread, and then for the next worker.
+    asks(&mut socket, "again", "again 2").await;
+    let status = manager.status();
+    assert_eq!(status.phase, Phase::Up);
+    assert_ne!(status.agent_pid, Some(first));
+    assert!(!crate::common::is_alive(first));
+    let phases = manager.events.iter().filter_map(|event| match event {
+        RunnerEvent::Status(status) => Some(status.phase.clone()),
+        _ => None,
+    });
+    assert_eq!(phases.filter(|phase| *phase != Phase::Up).count(), 0, "no manager takes it out of routing");
+    manager.until_event("its notice", |event| match event {
+        RunnerEvent::Notice { kind, .. } => (kind == "worker_recycled").then_some(()),
+        _ => None,
+    });
+    asks(&mut socket, "third", "third 3").await;
+}
+
+#[tokio::test]
+async fn a_worker_of_its_own_is_started_with_the_agent_file() {
+    let worker = "#!/usr/bin/env python3
+import json, os, socket, sys
+assert sys.argv[1] == os.environ['MYAGENT_AGENT_FILE'] and os.path.exists(sys.argv[1]), sys.argv
+assert os.getcwd() == os.path.dirname(sys.argv[1])
+host = socket.socket(fileno=int(os.environ['MYAGENT_WORKER_FD']))
+lines = host.makefile()
+def say(**line):
+    host.sendall((json.dumps(line) + '\\n').encode())
+say(type='ready', protocol=json.loads(lines.readline())['protocol']['max'], name='tiny')
+for line in lines:
+    line = json.loads(line)
+    if line['type'] == 'open':
+        say(type='opened', session=line['session'])
+    elif line['type'] == 'turn':
+        say(type='final', session=line['session'], turn=line['turn'], content='tiny: ' + line['content'])
+    elif line['type'] == 'ping':
+        say(type='pong', number=line['number'])
+";
+    let mut setup = agent("not Python at all");
+    let path = setup.folder.path().join("worker");
+    std::fs::write(&path, worker).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    if let AgentLaunch::File { python, worker, .. } = &mut setup.spec.agent {
+        (*python, *worker) = (PathBuf::new(), Some(path));
+    }
+    let rig = setup.start();
+    let mut manager = rig.connect();
+    let first = manager.until_up();
+    let proxy = Proxy::connect(&rig.spec.paths.takeover).await;
+    let mut socket = proxy.conversation(new_id()).await;
+    socket.send(Message::text(r#"{"event":"user.create_session"}"#)).await.unwrap();
+    hears(&mut socket, "session").await;
+    asks(&mut socket, "hello", "tiny: hello").await;
+    kill(first, Signal::KILL);
+    asks(&mut socket, "again", "tiny: again").await;
 }

@@ -3,7 +3,8 @@
 use crate::{at, draft, id, memory, service, values};
 use myagent_core::instance::{Exit, ExitCause};
 use myagent_core::service::{Desired, Service, Source};
-use myagent_core::wire::control::Totals;
+use myagent_core::wire::control::{Sums, Totals};
+use myagent_core::wire::sessions::{SessionEnd, SessionTotals, TurnEnd};
 use myagent_core::{InstanceKey, StartId};
 use myagent_store::{EventFilter, HealthCheck, Keep, Retention, StoreError, StoredInstance};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 fn services_are_found_by_name_and_by_id() {
     let store = memory();
     let weather = service(1, "weather");
-    let file = Source::File { path: "/a/agent.py".into(), python: Some("/usr/bin/python3".into()) };
+    let file = Source::File { path: "/a/agent.py".into(), python: Some("/usr/bin/python3".into()), worker: None };
     // A name may look like another service's id; the id wins.
     let odd = Service { source: file, port: None, ..service(2, &id(1).to_string()) };
     store.insert_service(&weather, &values(&[])).unwrap();
@@ -162,7 +163,7 @@ fn check_at(second: i64, index: u32) -> HealthCheck {
 #[test]
 fn health_checks_and_totals_belong_to_a_service_that_exists() {
     let store = memory();
-    let delta = Totals {
+    let totals = Totals {
         connections: 1,
         sessions: 2,
         messages_in: 3,
@@ -171,6 +172,10 @@ fn health_checks_and_totals_belong_to_a_service_that_exists() {
         bytes_out: 6,
         log_lines_dropped: 7,
     };
+    let mut sessions = SessionTotals { resumed: 8, ..SessionTotals::default() };
+    sessions.ended(SessionEnd::Expired, true, Duration::from_secs(90));
+    sessions.turns.ended(TurnEnd::Completed, Duration::from_millis(1234));
+    let delta = Sums { totals, sessions };
     store.add_health_check(&check_at(0, 0)).unwrap();
     store.add_totals(id(1), &delta).unwrap();
     assert_eq!(store.health_checks(id(1), 10).unwrap(), []);
@@ -183,7 +188,7 @@ fn health_checks_and_totals_belong_to_a_service_that_exists() {
     assert_eq!(store.health_checks(id(1), 1).unwrap(), [check_at(1, 1)]);
     store.add_totals(id(1), &delta).unwrap();
     store.add_totals(id(1), &delta).unwrap();
-    let sum = Totals {
+    let totals = Totals {
         connections: 2,
         sessions: 4,
         messages_in: 6,
@@ -192,9 +197,14 @@ fn health_checks_and_totals_belong_to_a_service_that_exists() {
         bytes_out: 12,
         log_lines_dropped: 14,
     };
-    assert_eq!(store.totals().unwrap(), [(id(1), sum)].into());
-    store.add_totals(id(1), &Totals { bytes_in: u64::MAX, ..Default::default() }).unwrap();
-    assert_eq!(store.totals().unwrap()[&id(1)].bytes_in, i64::MAX as u64);
+    let stored = store.totals().unwrap()[&id(1)].clone();
+    assert_eq!(stored.totals, totals);
+    assert_eq!((stored.sessions.failed, stored.sessions.expired, stored.sessions.resumed), (2, 2, 16));
+    assert_eq!(stored.sessions.duration.sum, Duration::from_mins(3));
+    assert_eq!(stored.sessions.turns.duration.sum, Duration::from_millis(2468));
+    let much = Totals { bytes_in: u64::MAX, ..Totals::default() };
+    store.add_totals(id(1), &Sums { totals: much, ..Sums::default() }).unwrap();
+    assert_eq!(store.totals().unwrap()[&id(1)].totals.bytes_in, i64::MAX as u64);
 
     store.delete_service(id(1)).unwrap();
     assert_eq!(store.health_checks(id(1), 10).unwrap(), []);

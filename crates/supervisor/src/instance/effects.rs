@@ -172,8 +172,8 @@ impl Task {
 
     async fn take_runner(&mut self) -> Option<Watched> {
         let Runner { process, .. } = self.runner.take()?;
-        self.tell(What::RunnerEnded(self.report.totals)).await;
-        self.report = myagent_core::wire::control::Report::default();
+        let sums = std::mem::take(&mut self.report).take_sums();
+        self.tell(What::RunnerEnded(Box::new(sums))).await;
         Some(process)
     }
 

@@ -11,6 +11,7 @@ mod logs;
 mod restart;
 mod scale;
 mod start;
+mod stats;
 mod stop;
 mod update;
 
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/{service}/restart", post(restart::post))
         .route("/{service}/scale", post(scale::post))
         .route("/{service}/instances", get(instances::get))
+        .route("/{service}/stats", get(stats::get))
         .route("/{service}/health", get(health::get))
         .route("/{service}/health/check", post(health::check))
         .route("/{service}/health/history", get(health::history))

@@ -167,7 +167,7 @@ proptest! {
         let mut result = run(&mut reader, &[first]);
         let ended = result.1.is_some() || result.0.iter().any(|message| matches!(message, Incoming::Close { .. }));
         if !ended {
-            let unread = reader.into_unread();
+            let unread = reader.unread();
             let more = run(&mut MessageReader::new(300), &[&unread, second]);
             result.0.extend(more.0);
             result.1 = more.1;

@@ -1,0 +1,120 @@
+//! An agent file served by our host, runner and worker, against the same file behind a plain Python server on `websockets`:
+//! messages that are echoed, and answers of 200 tokens, as fast as they go and paced as by a model.
+//!
+//! The clients go to the instance's own port: what the front door costs is another case.
+
+pub(super) mod peer;
+
+use super::Bench;
+use super::ways::{SLICE, Way, interleave};
+use crate::fleet::Fleet;
+use crate::load::{Exchange, Talk};
+use crate::report::{Budget, Report};
+use anyhow::{Context, Result};
+use peer::Peer;
+use serde_json::{Value, json};
+
+/// Tokens of an answer of `tokens.py`.
+const TOKENS: f64 = 200.0;
+/// What was promised: ours ÷ the peer.
+const PROMISE: Budget = Budget::AtLeast(1.5);
+/// Not to be compared with anything.
+const OURS: &str = "agent host";
+
+pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let fleet = Fleet::up(bench).await?;
+    let python = bench.peers.as_deref().and_then(peer::python);
+    if python.is_none() {
+        report.note("  websockets is not installed in the folder of the peers: left out");
+    }
+    for agent in ["echo", "tokens"] {
+        let file = Bench::own_agent(&format!("{agent}.py"));
+        // The same interpreter on both sides.
+        let source = json!({"kind": "file", "path": file, "python": python});
+        let server = python.as_deref().map(|python| Peer::start(python, &file)).transpose()?;
+        let mut services = vec![(OURS, agent.to_owned())];
+        fleet.register(agent, source.clone(), json!({})).await?;
+        let bare = format!("{agent}-bare");
+        if journal_can_be_off(&fleet, &bare, source).await? {
+            services.push(("agent host without journal", bare));
+        } else {
+            report.note("  no setting `journal_max_mb`: what the journal costs is not measured");
+        }
+        let mut places = Vec::new();
+        for (name, service) in services {
+            fleet.start(&service).await?;
+            places.push((name, fleet.running(&service).await?.pop().context("no instance")?));
+        }
+        let ways = || {
+            let ours = places.iter().map(|(name, instance)| {
+                Way::new(
+                    name,
+                    instance.address(),
+                    &[("runner", instance.runner_pid), ("worker", instance.pid)],
+                )
+            });
+            let theirs = server
+                .iter()
+                .map(|server| Way::new("websockets server", server.address, &[("server", server.pid())]));
+            ours.chain(theirs).collect::<Vec<_>>()
+        };
+        if agent == "echo" {
+            for count in [64, 16, 1] {
+                let what = format!("echo × {count}");
+                // One client alone measures how fast processes are woken, and we have one more to wake.
+                let budget = if count > 1 { PROMISE } else { Budget::None };
+                measure(bench, report, ways(), &what, (count, "hello"), (1.0, "/s"), budget)?;
+            }
+        } else {
+            let unit = (TOKENS, "tokens/s");
+            for count in [16, 1] {
+                let what = format!("tokens × {count}, flat out");
+                measure(bench, report, ways(), &what, (count, "0"), unit, PROMISE)?;
+            }
+            for count in [100, 10] {
+                let what = format!("tokens × {count}, one each 5 ms");
+                // The rate is given: what counts is the processor time.
+                measure(bench, report, ways(), &what, (count, "5"), unit, Budget::None)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Registers the service without a journal; false: there is no such setting.
+async fn journal_can_be_off(fleet: &Fleet, name: &str, source: Value) -> Result<bool> {
+    match fleet.register(name, source, json!({"config": {"journal_max_mb": 0}})).await {
+        Ok(()) => Ok(true),
+        Err(error) if format!("{error:#}").contains("journal_max_mb") => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same load on all ways: so many clients that say this. An answer counts as so many of a unit; the budget is one for the
+/// rate.
+fn measure(
+    bench: &Bench,
+    report: &mut Report,
+    mut ways: Vec<Way>,
+    what: &str,
+    (count, message): (usize, &str),
+    (each, unit): (f64, &str),
+    budget: Budget,
+) -> Result<()> {
+    let open = |way: &Way| Exchange::open(way.address, "/", count, Talk::Message(message));
+    let mut exchanges = ways.iter().map(open).collect::<Result<Vec<_>>>()?;
+    interleave(bench, &mut ways, |number, _| exchanges[number].run(SLICE))?;
+    for way in &ways {
+        way.lines(report, what, each, unit);
+    }
+    let (ours, others) = ways.split_first().context("no way")?;
+    for other in others {
+        let against = format!("{what}: {OURS} ÷ {}", other.name);
+        let theirs = other.name == "websockets server";
+        let budget = if theirs { budget } else { Budget::None };
+        report.ratio(&format!("{against}, rate"), &ours.rate(), &other.rate(), budget);
+        let turned = format!("{what}: {} ÷ {OURS}, CPU", other.name);
+        report.ratio(&turned, &other.cpu(), &ours.cpu(), Budget::None);
+    }
+    Ok(())
+}

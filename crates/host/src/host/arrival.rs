@@ -1,0 +1,105 @@
+//! Clients that come: whether there is a place for them, and their first words.
+
+use super::Inner;
+use crate::connection::{Conn, serve};
+use crate::event::{self, Event};
+use crate::session::{Standing, parse_id};
+use crate::text::quote;
+use myagent_core::ConnectionId;
+use myagent_relay::codec::MessageReader;
+use myagent_relay::handshake::Upgrade;
+use myagent_relay::table::Entry;
+use std::rc::Rc;
+use uuid::Uuid;
+
+impl Inner {
+    /// Answers the handshake and serves the client.
+    pub(crate) async fn welcome(
+        self: &Rc<Self>,
+        id: ConnectionId,
+        entry: Option<Entry>,
+        upgrade: &Upgrade,
+        stream: tokio::net::TcpStream,
+        rest: &[u8],
+    ) {
+        let head = upgrade.response_101(&[
+            ("X-MyAgent-Service", &self.config.service),
+            ("X-MyAgent-Instance", &self.config.instance),
+            ("X-MyAgent-Connection-Id", &id.to_string()),
+        ]);
+        self.go_on(id, entry, stream, &head, rest).await;
+    }
+
+    /// Serves a client after this answer to its handshake; without one it is a WebSocket already and knows us.
+    pub(super) async fn go_on(
+        self: &Rc<Self>,
+        id: ConnectionId,
+        entry: Option<Entry>,
+        stream: tokio::net::TcpStream,
+        head: &[u8],
+        unread: &[u8],
+    ) {
+        // Small answers must not wait for the acknowledgement of earlier ones; without it they are only slower.
+        let _ = stream.set_nodelay(true);
+        let (read, write) = stream.into_split();
+        let conn = Rc::new(Conn::new(id, entry, write));
+        let mut reader = MessageReader::new(self.config.config.max_message_kb as usize * 1024);
+        reader.push(unread);
+        self.conns.borrow_mut().insert(id, Rc::clone(&conn));
+        if !head.is_empty() {
+            self.push(&conn, |out| out.extend_from_slice(head));
+        }
+        if !head.is_empty() && !conn.probe {
+            let content =
+                quote(&format!("Connected to {}. Send user.create_session to begin.", self.config.service));
+            let metadata = format!("{{\"connection_id\":\"{id}\"}}");
+            self.tell(&conn, None, &Event::new(event::CONNECTED, &content).with(&metadata));
+        }
+        serve(Rc::clone(self), conn, read, reader).await;
+    }
+
+    /// The session's turn goes on while nobody listens, and takes a place that its client would take.
+    pub(super) fn takes_place(&self, session: Uuid) -> bool {
+        let sessions = self.sessions.borrow();
+        sessions
+            .get(&session)
+            .is_some_and(|session| session.state.borrow().standing == Standing::DetachedBusy)
+    }
+
+    /// The client names a session in its request that has its place already.
+    pub(crate) fn brings_its_place(&self, upgrade: &Upgrade) -> bool {
+        let named = upgrade.query("session_id").and_then(|id| parse_id(&id));
+        named.is_some_and(|session| self.takes_place(session))
+    }
+
+    /// Why no client is taken, if none is.
+    pub(crate) fn why_not(&self, upgrade: &Upgrade) -> Option<&'static str> {
+        if self.stopping.get() || self.table.draining() {
+            Some("the instance is draining")
+        } else if !self.has_worker() {
+            Some("the agent's worker is not up")
+        } else if self.table.is_full() && !self.brings_its_place(upgrade) {
+            Some("all places of the instance are taken")
+        } else {
+            None
+        }
+    }
+
+    /// A place among the requests whose head is being read; none: there are too many.
+    pub(crate) fn pending_head(self: &Rc<Self>, limit: usize) -> Option<PendingHead> {
+        let head = PendingHead { inner: Rc::clone(self) };
+        self.pending_heads.set(self.pending_heads.get() + 1);
+        (self.pending_heads.get() <= limit).then_some(head)
+    }
+}
+
+/// A request whose head is being read.
+pub(crate) struct PendingHead {
+    inner: Rc<Inner>,
+}
+
+impl Drop for PendingHead {
+    fn drop(&mut self) {
+        self.inner.pending_heads.set(self.inner.pending_heads.get() - 1);
+    }
+}

@@ -1,0 +1,10 @@
+//! Tests of the whole journal, with sizes that make everything happen soon.
+
+mod adoption;
+mod bounds;
+mod conversation;
+mod costs;
+mod damage;
+mod failure;
+mod model;
+mod rig;
