@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check gates fmt gen bench soak coverage audit
+.PHONY: help setup run demo test check gates fmt gen bench soak fuzz coverage audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -45,6 +45,13 @@ bench: ## measure, side by side with others; minutes
 
 soak: ## the stories with their big counts: 50 trees, 20 managers killed, floods of 20 s; a quarter of an hour
 	MYAGENT_SOAK=1 cargo nextest run --locked --package myagent-cli --test e2e --profile soak
+
+fuzz: SECONDS ?= 60
+fuzz: ## a minute (or SECONDS=…) of arbitrary bytes for each reader of what others wrote; needs the nightly compiler
+	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
+	for target in $$(sed -n 's/^name = "\(.*_reader\|.*_event\)"/\1/p' fuzz/Cargo.toml); do \
+	  cargo +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -max_len=65536; \
+	done
 
 coverage: ## the tests with a report of the lines they miss, in target/coverage/html
 	scripts/coverage.sh --html

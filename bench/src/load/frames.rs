@@ -35,7 +35,7 @@ fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
 
 /// Whether this frame is a ping.
 pub(super) fn is_ping(frame: &[u8]) -> bool {
-    frame.first().is_some_and(|first| first & 0x0f == Opcode::Ping as u8)
+    frame.first().is_some_and(|first| Opcode::from_bits(*first) == Some(Opcode::Ping))
 }
 
 /// The first frame of a server: its payload, and where the next one begins. None: it is not all there.

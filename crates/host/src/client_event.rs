@@ -1,6 +1,6 @@
 //! What clients send: one JSON object per text frame, read without copying what is only passed on.
 
-use crate::text::{Str, excerpt, is_blank, too_deep};
+use crate::text::{Str, defect, excerpt, is_blank};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -62,9 +62,14 @@ pub(crate) enum BadFrame {
     /// Neither the protocol nor the agent knows it.
     #[error("unknown event {:?}", excerpt(.0))]
     Unknown(String),
-    /// Nested too deeply.
-    #[error("the content of {} is nested too deeply", excerpt(.0))]
-    TooDeep(String),
+    /// Something in it could harm the agent.
+    #[error("the content of {} {what}", excerpt(event))]
+    Harmful {
+        /// The event.
+        event: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// Something that the event needs is missing.
     #[error("{event} needs {what}")]
     Missing {
@@ -79,7 +84,7 @@ impl BadFrame {
     /// The stable code in `metadata.code`.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Self::Malformed(_) | Self::NoEvent | Self::TooDeep(_) => "MALFORMED",
+            Self::Malformed(_) | Self::NoEvent | Self::Harmful { .. } => "MALFORMED",
             Self::Unknown(_) => "UNKNOWN_EVENT",
             Self::Missing { .. } => "INVALID_EVENT",
         }
@@ -100,8 +105,9 @@ impl<'a> ClientEvent<'a> {
             let ping = frame.kind.is_some_and(|kind| &*kind == "ping");
             return if ping { Ok(Self::Ping) } else { Err(BadFrame::NoEvent) };
         };
-        if frame.content.is_some_and(too_deep) || frame.metadata.is_some_and(too_deep) {
-            return Err(BadFrame::TooDeep(name.to_string()));
+        let mut passed_on = [frame.content, frame.metadata].into_iter().flatten().map(RawValue::get);
+        if let Some(what) = passed_on.find_map(defect) {
+            return Err(BadFrame::Harmful { event: name.to_string(), what });
         }
         let session = frame.session_id;
         Ok(match &*name {
@@ -133,8 +139,8 @@ impl<'a> ClientEvent<'a> {
                 Self::Reconnect { session: id.ok_or(missing)?.to_string(), last_seq: last_seq.unwrap_or(0) }
             }
             other if other.starts_with("user.") => {
-                if RawValue::from_string(whole.to_owned()).is_ok_and(|raw| too_deep(&raw)) {
-                    return Err(BadFrame::TooDeep(name.to_string()));
+                if let Some(what) = defect(whole) {
+                    return Err(BadFrame::Harmful { event: name.to_string(), what });
                 }
                 Self::Other { session, name, whole }
             }

@@ -83,6 +83,15 @@ pub(crate) fn code(code: &str, recoverable: bool, session: Option<&str>) -> Stri
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// The metadata, an object, with this mark in it.
+pub(crate) fn marked(metadata: &str, mark: &str) -> String {
+    let Some(fields) = metadata.trim().strip_prefix('{').filter(|_| metadata != "{}") else {
+        return format!("{{\"{mark}\":true}}");
+    };
+    let comma = if fields.trim() == "}" { "" } else { "," };
+    format!("{{\"{mark}\":true{comma}{fields}")
+}
+
 /// [`code`] about a session that is not here, but may be asked for again after so many milliseconds.
 pub(crate) fn not_now(name: &str, session: Option<&str>, retry_after_ms: u32) -> String {
     let code = code(name, true, session);
@@ -119,6 +128,19 @@ mod tests {
         assert_eq!(object.remove("connection_id").unwrap(), "00000000-0000-0000-0000-000000000000");
         assert_eq!(object.remove("timestamp").unwrap(), "T");
         assert_eq!(&found, expected);
+    }
+
+    #[test]
+    fn a_mark_is_put_into_any_metadata() {
+        for (metadata, expected) in [
+            ("{}", json!({"m": true})),
+            ("{ }", json!({"m": true})),
+            ("null", json!({"m": true})),
+            (" {\"a\": {}}", json!({"m": true, "a": {}})),
+        ] {
+            let found: Value = serde_json::from_str(&marked(metadata, "m")).unwrap();
+            assert_eq!(found, expected, "{metadata}");
+        }
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub(crate) struct Turn {
     pub(crate) answered: bool,
     /// It was given to a worker before, which died.
     pub(crate) redelivered: bool,
+    /// Its first numbered event has yet to say that it was restarted: a notice is gone for who was away.
+    pub(crate) unmarked: bool,
     /// For the numbers.
     pub(crate) pending: Pending,
 }
@@ -148,6 +150,7 @@ impl State {
             metadata: None,
             answered: running.said,
             redelivered: running.redelivered,
+            unmarked: false,
             pending: Pending::now(),
         });
         for (content, redelivered) in restored.waiting {
@@ -182,7 +185,15 @@ impl State {
         }
         let Waiting { content, metadata, redelivered, pending } = self.queue.pop_front()?;
         self.queued_bytes -= bytes(&content, metadata.as_deref());
-        self.turn = Some(Turn { number, content, metadata, answered: false, redelivered, pending });
+        self.turn = Some(Turn {
+            number,
+            content,
+            metadata,
+            answered: false,
+            redelivered,
+            unmarked: redelivered,
+            pending,
+        });
         self.turn.as_ref()
     }
 

@@ -8,6 +8,8 @@ use std::fmt;
 
 /// Deepest nesting of a client's content. Deeper ones could exhaust the stack of whoever reads them next.
 const MAX_DEPTH: usize = 64;
+/// Most digits of a number. Newer Pythons refuse longer ones, older ones take minutes for the longest.
+const MAX_DIGITS: usize = 4300;
 /// Characters of a client's own words in what it is told about them.
 const MAX_EXCERPT: usize = 200;
 
@@ -41,28 +43,30 @@ impl std::ops::Deref for Str<'_> {
     }
 }
 
-/// Whether a value is nested deeper than anybody needs.
-pub(crate) fn too_deep(raw: &RawValue) -> bool {
-    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-    if raw.get().starts_with('"') {
-        return false;
+/// What is wrong with a value, JSON, that could harm whoever reads it next.
+pub(crate) fn defect(json: &str) -> Option<&'static str> {
+    if json.starts_with('"') {
+        return None;
     }
-    for byte in raw.get().bytes() {
+    let (mut depth, mut digits, mut quoted, mut escaped) = (0usize, 0usize, false, false);
+    for byte in json.bytes() {
+        digits = if byte.is_ascii_digit() && !quoted { digits + 1 } else { 0 };
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b'[' | b'{' if !quoted => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
-            }
+            b'[' | b'{' if !quoted => depth += 1,
             b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
             _ => {}
         }
+        if depth > MAX_DEPTH {
+            return Some("is nested too deeply");
+        }
+        if digits > MAX_DIGITS {
+            return Some("has a number with too many digits");
+        }
     }
-    false
+    None
 }
 
 /// Whether a value is nothing that could be answered: null, or a string without anything but white space, however written.
@@ -177,16 +181,23 @@ mod tests {
     }
 
     #[test]
-    fn depth_counts_brackets_outside_of_strings() {
-        fn check(text: &str, expected: bool) {
-            let raw = RawValue::from_string(text.to_owned()).unwrap();
-            assert_eq!(too_deep(&raw), expected, "{text}");
+    fn brackets_and_digits_count_outside_of_strings() {
+        fn check(text: &str, expected: Option<&str>) {
+            RawValue::from_string(text.to_owned()).unwrap();
+            assert_eq!(defect(text), expected, "{text}");
         }
-        check(&format!("{}{}", "[".repeat(64), "]".repeat(64)), false);
-        check(&format!("{}{}", "[".repeat(65), "]".repeat(65)), true);
-        check(&format!("{{\"a\\\"[\": {:?}}}", "[".repeat(100)), false);
-        check(&format!("{:?}", "[".repeat(100)), false);
-        check(&format!("[{}]", vec!["[]"; 100].join(",")), false);
+        let deep = Some("is nested too deeply");
+        check(&format!("{}{}", "[".repeat(64), "]".repeat(64)), None);
+        check(&format!("{}{}", "[".repeat(65), "]".repeat(65)), deep);
+        check(&format!("{{\"a\\\"[\": {:?}}}", "[".repeat(100)), None);
+        check(&format!("{:?}", "[".repeat(100)), None);
+        check(&format!("[{}]", vec!["[]"; 100].join(",")), None);
+        let (most, long) = ("9".repeat(MAX_DIGITS), Some("has a number with too many digits"));
+        check(&format!("[{most},-{most}.5]"), None);
+        check(&format!("{most}9"), long);
+        check(&format!("{{\"a\":-{most}9}}"), long);
+        check(&format!("0.{most}9"), long);
+        check(&format!("[\"{most}9\"]"), None);
     }
 
     #[test]

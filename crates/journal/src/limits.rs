@@ -18,6 +18,9 @@ pub(crate) struct Limits {
     pub(crate) retry: usize,
     /// A flush happens by itself when this much waits.
     pub(crate) batch: usize,
+    /// Of what was written last so much is also kept in memory (at times twice as much): how a session stands is asked for again
+    /// and again while a turn of it runs.
+    pub(crate) recent: usize,
     /// Cleaning writes at least this much in a portion, if there is as much to do.
     pub(crate) portion: u64,
     /// What is kept of a session.
@@ -52,6 +55,7 @@ impl Limits {
             pending: 8 * MIB,
             retry: 64 * KIB,
             batch: MIB,
+            recent: 64 * KIB,
             portion: 64 * KIB as u64,
             full: Bounds { turns: 100, history: MIB, events: 1000, event_bytes: 4 * MIB },
             less: Bounds { turns: 100, history: 64 * KIB, events: 1, event_bytes: 64 * KIB },

@@ -52,6 +52,8 @@ pub(crate) struct Log {
     file: Option<File>,
     /// Bytes of the newest segment that the kernel has.
     written: u64,
+    /// The last ones of them.
+    recent: Vec<u8>,
     /// What follows them.
     pending: Vec<u8>,
     /// What is appended now is moved, not new.
@@ -75,6 +77,7 @@ impl Log {
             segments: VecDeque::new(),
             file: None,
             written: 0,
+            recent: Vec::new(),
             pending: Vec::new(),
             moving: false,
         };
@@ -87,6 +90,7 @@ impl Log {
         self.segments.push_back(Segment { number, length: 0, moved: 0 });
         self.file = None;
         self.written = 0;
+        self.recent.clear();
         self.pending.clear();
         self.pending.extend_from_slice(&segment_header(number));
     }
@@ -147,6 +151,7 @@ impl Log {
         // A part of it may have been written before: it is written again, to the same place.
         self.disk.write(file, &self.pending, self.written)?;
         self.written += self.pending.len() as u64;
+        self.remember();
         self.pending.clear();
         self.pending.shrink_to(2 * self.limits.batch);
         if let Some(segment) = self.segments.back_mut() {
@@ -156,6 +161,18 @@ impl Log {
             self.begin_segment();
         }
         Ok(())
+    }
+
+    /// Keeps the last of what was written just now.
+    fn remember(&mut self) {
+        let keep = self.limits.recent;
+        let new = self.pending.len();
+        if new >= keep {
+            self.recent.clear();
+        } else if self.recent.len() + new > 2 * keep {
+            self.recent.drain(..self.recent.len() + new - keep);
+        }
+        self.recent.extend_from_slice(&self.pending[new.saturating_sub(keep)..]);
     }
 
     /// Gives up what could not be written, and goes on in a new segment.
@@ -195,18 +212,23 @@ impl Source for Log {
         if segment != self.head() {
             return self.files.read(segment, offset, out);
         }
-        let from_file =
-            usize::try_from(self.written.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
-        let (first, rest) = out.split_at_mut(from_file);
-        let done = if first.is_empty() { 0 } else { self.files.read(segment, offset, first)? };
+        // From the file, then from what was written last, then from what waits.
+        let recent = self.written - self.recent.len() as u64;
+        let from_file = usize::try_from(recent.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
+        let (first, mut rest) = out.split_at_mut(from_file);
+        let mut done = if first.is_empty() { 0 } else { self.files.read(segment, offset, first)? };
         if done < from_file {
             return Ok(done);
         }
-        let skip = usize::try_from(offset.saturating_sub(self.written)).unwrap_or(usize::MAX);
-        let waiting = self.pending.get(skip..).unwrap_or_default();
-        let count = waiting.len().min(rest.len());
-        rest[..count].copy_from_slice(&waiting[..count]);
-        Ok(done + count)
+        for (start, bytes) in [(recent, &self.recent), (self.written, &self.pending)] {
+            let skip = usize::try_from((offset + done as u64).saturating_sub(start)).unwrap_or(usize::MAX);
+            let bytes = bytes.get(skip..).unwrap_or_default();
+            let count = bytes.len().min(rest.len());
+            rest[..count].copy_from_slice(&bytes[..count]);
+            rest = &mut rest[count..];
+            done += count;
+        }
+        Ok(done)
     }
 }
 

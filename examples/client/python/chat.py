@@ -110,7 +110,7 @@ def main():
     parser.add_argument("--state", metavar="FILE", help="where the session is kept; if the file is there, it goes on")
     parser.add_argument("--resend", choices=("never", "unreceived", "always"), default="never")
     parser.add_argument("--json", action="store_true", help="print each event as a line of JSON")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     screen = Screen(arguments.json)
     try:
         return asyncio.run(chat(arguments, screen))

@@ -19,6 +19,8 @@ const { values, positionals } = parseArgs({
 })
 const [url, ...messages] = positionals
 const terminal = messages.length === 0 ? createInterface({ input: process.stdin, output: process.stderr }) : undefined
+// From the beginning: lines that are typed before somebody waits for them would be lost.
+const lines = terminal?.[Symbol.asyncIterator]()
 
 let streamed = false
 
@@ -72,10 +74,10 @@ async function answer(session: Session, events: AsyncIterable<AgentEvent>): Prom
 
 /** What the user says: the arguments, or what is typed. */
 async function* said(): AsyncGenerator<string> {
-  if (!terminal) return yield* messages
+  if (!terminal || !lines) return yield* messages
   terminal.setPrompt('> ')
   terminal.prompt()
-  for await (const line of terminal) {
+  for await (const line of { [Symbol.asyncIterator]: () => lines }) {
     if (line.trim()) yield line
     terminal.prompt()
   }

@@ -204,8 +204,9 @@ fn check_numbers(events: &[Value]) -> Result<u64> {
     Ok(last)
 }
 
+/// What the agent answers.
 fn count_to(number: u64) -> String {
-    (0..number).map(|number| format!("{number} ")).collect()
+    (0..number).map(|number| number.to_string() + " ").collect()
 }
 
 fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
@@ -267,7 +268,10 @@ async fn service_dies(language: Language, seed: u64) -> Result<()> {
     assert_eq!(kept, json!({"session_id": last["session_id"], "last_seq": last["seq"]}));
     let (code, again) = language.chat(&scene.manager, &[&scene.url(), "--state", state, "7"])?.end().await?;
     let last = again.last().context("no events")?;
-    assert_eq!((code, &last["content"], &last["session_id"]), (Some(0), &json!(count_to(7)), &kept["session_id"]));
+    assert_eq!(
+        (code, &last["content"], &last["session_id"]),
+        (Some(0), &json!(count_to(7)), &kept["session_id"])
+    );
     Ok(())
 }
 
@@ -277,13 +281,14 @@ async fn lost_sessions_are_told(language: Language) -> Result<()> {
     let mut chat = language.chat(&scene.manager, &[&scene.url()])?;
     chat.say("3")?;
     chat.wait_for(4).await?;
+    let sessions = async |count: u64| {
+        let instances = scene.instances().await.ok()?;
+        instances.iter().all(|instance| instance["active_sessions"] == count).then_some(())
+    };
+    wait_for(PATIENCE, "the session in the status", async || sessions(1).await).await;
     scene.chaos.set(Trouble::Refused);
     scene.chaos.cut_all();
-    let gone = async || {
-        let sessions = scene.instances().await.ok()?.iter().map(|one| one["active_sessions"].as_u64()).sum();
-        (sessions == Some(0)).then_some(())
-    };
-    wait_for(PATIENCE, "the end of the session", gone).await;
+    wait_for(PATIENCE, "the end of the session", async || sessions(0).await).await;
     scene.chaos.set(Trouble::None);
     chat.say("3")?;
     let (code, events) = chat.end().await?;
@@ -307,9 +312,9 @@ async fn lost_messages_are_known(language: Language) -> Result<()> {
         chat.wait_for(4).await?;
         let before = scene.chaos.lost();
         scene.chaos.set(Trouble::Deaf);
-        chat.say("5")?;
-        // An acknowledgement may be lost as well, so the message is told by its size.
-        let lost = async || (scene.chaos.lost() >= before + 100).then_some(());
+        // An acknowledgement may be lost as well: the message is known by its size.
+        chat.say(&format!("5{:1000}", ""))?;
+        let lost = async || (scene.chaos.lost() >= before + 1000).then_some(());
         wait_for(PATIENCE, "the loss of the message", lost).await;
         scene.chaos.set(Trouble::None);
         scene.chaos.cut_all();

@@ -41,15 +41,13 @@ async fn check(story: &Story, wire: &mut Wire, session: Option<&str>, then: &The
             return Ok(());
         }
     }
-    match session {
-        Some(session) => story.still_answers(wire, session).await,
-        None => {
-            wire.text(r#"{"type":"ping"}"#).await?;
-            let pong = wire.reader.event().await?;
-            ensure!(pong["type"] == "pong", "{pong}");
-            Ok(())
-        }
+    if let Some(session) = session {
+        return story.still_answers(wire, session).await;
     }
+    wire.text(r#"{"type":"ping"}"#).await?;
+    let pong = wire.reader.event().await?;
+    ensure!(pong["type"] == "pong", "{pong}");
+    Ok(())
 }
 
 async fn check_event(story: &Story, case: &events::Case) -> Result<()> {

@@ -17,6 +17,7 @@ mod life_cycle;
 mod limits;
 mod logs;
 mod manager_dies;
+mod many_sessions;
 mod nothing_left;
 mod other_worker;
 mod ports;

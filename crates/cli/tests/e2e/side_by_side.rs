@@ -274,7 +274,6 @@ async fn a_blocked_loop_is_told_with_the_function_that_blocks_it() -> Result<()>
     .await;
     let why = told["why"].as_str().context("no reason")?;
     assert!(why.contains("blocks.py\", line 5, in crunch_numbers") && why.contains("in arun"), "{why}");
-    eprintln!("{:#}", manager.json(&["status", "blocks"]).await?);
     assert_eq!(client.until_final(&session).await?.last().context("no answer")?["content"], "8");
     stop.send_replace(true);
     // Others are not touched, and nobody was restarted for it: a client waited.

@@ -49,6 +49,13 @@ impl Inner {
     /// the worker's credit.
     pub(crate) fn emit(&self, session: &Rc<Session>, state: &mut State, event: &Event<'_>, cost: usize) {
         let seq = event.is_numbered().then(|| state.last_seq + 1);
+        let marked;
+        let mut event = *event;
+        if let Some(turn) = state.turn.as_mut().filter(|turn| turn.unmarked && seq.is_some()) {
+            turn.unmarked = false;
+            marked = event::marked(event.metadata, "turn_restarted");
+            event.metadata = &marked;
+        }
         let mut scratch = self.scratch.borrow_mut();
         scratch.clear();
         let now = self.config.clock.now();

@@ -99,6 +99,13 @@ fn an_agent_that_may_be_repeated_is() {
         let events = client.until("agent.final_answer").await;
         assert!(events.iter().any(|event| event["metadata"]["code"] == "turn_restarted"), "{events:?}");
         assert_eq!(events.last().unwrap()["content"], "1, 2 messages");
+        // Who was away learns it from the first event of the second attempt.
+        let mut late = rig.client().await;
+        late.send(json!({"event":"user.reconnect","session_id":session,"last_seq":3})).await;
+        let replayed = late.until("agent.final_answer").await;
+        let marked: Vec<_> =
+            replayed.iter().filter(|event| event["metadata"]["turn_restarted"] == true).collect();
+        assert_eq!((marked.len(), &marked[0]["seq"]), (1, &json!(4)), "{replayed:?}");
     });
 }
 

@@ -60,6 +60,26 @@ fn an_event_is_cheap() {
 }
 
 #[test]
+fn a_conversation_that_goes_on_does_not_read_the_disk() {
+    let service = Service::new(Limits::new(256 << 20));
+    let journal = service.start();
+    journal.begin(id(1), None);
+    journal.flush();
+    for segment in service.segments(&journal) {
+        std::fs::remove_file(segment).unwrap();
+    }
+    for round in 0..10 {
+        journal.message(id(1), &raw(&format!("question {round}")));
+        journal.turn_begins(id(1), false);
+        journal.flush();
+        say(&journal, id(1), "answer");
+        journal.turn_ends(id(1), Some(&raw("answer")));
+        journal.flush();
+    }
+    assert_eq!(journal.history(id(1)).len(), 10);
+}
+
+#[test]
 fn a_full_log_is_read_in_no_time() {
     let max = if is_soak() { 256 << 20 } else { 16 << 20 };
     let service = Service::new(Limits::new(max));

@@ -62,6 +62,7 @@ pub(super) fn tiny() -> Limits {
         pending: 8192,
         retry: 500,
         batch: 1024,
+        recent: 300,
         portion: 256,
         full: Bounds { turns: 4, history: 600, events: 8, event_bytes: 1000 },
         less: Bounds { turns: 4, history: 100, events: 1, event_bytes: 100 },

@@ -1,6 +1,7 @@
 //! Too much of everything, fast: what each client is told, exactly, and that nothing of it is lost or doubled.
 
 use super::story::{PATH, Story};
+use crate::fleet::is_soak;
 use crate::wire::{FIN, Got, PING, PONG, Reader, TEXT, Wire, frame};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -240,7 +241,7 @@ pub(super) async fn half_frames(story: &Story) -> Result<Vec<(Wire, String, Vec<
         let whole = match number % 4 {
             0 | 1 => frame(TEXT, text.as_bytes()),
             2 => [frame(TEXT & !FIN, &text.as_bytes()[..20]), frame(FIN, &text.as_bytes()[20..])].concat(),
-            _ => frame(TEXT, &[text.as_bytes(), &[b' '; 500_000]].concat()),
+            _ => frame(TEXT, (text + &" ".repeat(500_000)).as_bytes()),
         };
         let half = [1, 7, 30, 100_000][number % 4].min(whole.len() - 1);
         wire.send(&whole[..half]).await?;
@@ -249,8 +250,14 @@ pub(super) async fn half_frames(story: &Story) -> Result<Vec<(Wire, String, Vec<
     Ok(open)
 }
 
-/// What was begun long ago is finished, and answered.
-pub(super) async fn other_halves(story: &Story, open: Vec<(Wire, String, Vec<u8>)>) -> Result<()> {
+/// What was begun long ago is finished, and answered. Who says nothing at all for too long is gone.
+pub(super) async fn other_halves(story: &Story, mut open: Vec<(Wire, String, Vec<u8>)>) -> Result<()> {
+    if is_soak() {
+        for (mut wire, ..) in open.drain(..4) {
+            // It is asked whether it is there, and does not answer.
+            while wire.next().await? != Got::End {}
+        }
+    }
     for (mut wire, session, rest) in open {
         wire.send(&rest).await?;
         let answer = wire.expect("agent.final_answer").await?;
