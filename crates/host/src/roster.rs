@@ -74,6 +74,8 @@ impl Inner {
             return Some(Rc::clone(session));
         }
         let restored = self.config.journal.restore(key)?;
+        // Whoever asks for it stays with it.
+        self.config.journal.set_idle(key, false);
         let session = self.enter(key, State::restored(restored, Instant::now()));
         let mut state = session.state.borrow_mut();
         // Whoever had it before is gone, and what it was answering with it.

@@ -92,6 +92,7 @@ pub enum Owner {
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Ticked {
-    /// Sessions that were idle for too long: they are over, as if by [`crate::Journal::end`].
+    /// Sessions that were idle for too long: they are over, as if by [`crate::Journal::end`]. At most 500; others follow with the next
+    /// tick.
     pub expired: Vec<Uuid>,
 }

@@ -196,6 +196,10 @@ impl Checkpoint {
         let mut open = Vec::new();
         while !fields.0.is_empty() && open.len() <= MAX_OPEN {
             let (at, flags) = (Position(fields.u64()?), fields.u8()?);
+            // One that stands there twice is damage, and would be read twice.
+            if open.iter().any(|other: &Open| other.at == at) {
+                return None;
+            }
             open.push(Open { at, redelivered: flags & REDELIVERED != 0, said: flags & OPEN_SAID != 0 });
         }
         let running = (runs && !open.is_empty()).then(|| open.remove(0));
@@ -306,6 +310,8 @@ mod tests {
         check(&full);
         check(&Checkpoint { running: None, ..full.clone() });
         check(&Checkpoint::default());
+        let twice = Checkpoint { waiting: vec![open(4, false, false)], ..full.clone() };
+        assert_eq!(Checkpoint::decode(&twice.encode()), None);
         // A running message without its position is none.
         let torn = Checkpoint { running: None, waiting: vec![], ..full }.encode();
         let runs = [&torn[..torn.len() - 1], &[1]].concat();

@@ -26,9 +26,9 @@ def to_bytes(text):
 
 
 def say(error):
-    """An exception in one line."""
+    """An exception in words."""
     try:
-        text = str(error)
+        text = str(error).encode(errors="replace").decode()  # without half characters, which are no words
     except Exception:  # its own __str__ fails
         text = ""
     return "%s: %s" % (type(error).__name__, text) if text else type(error).__name__

@@ -2,7 +2,7 @@
 
 use super::rig::{Service, adopt, estate, fetch, id, name, plain, raw, say, texts, turn};
 use crate::limits::Limits;
-use crate::{AdoptError, Config, FetchError, Journal, OpenError, Owner, clean_up};
+use crate::{AdoptError, Config, Estate, FetchError, Journal, OpenError, Owner, clean_up};
 use myagent_core::Clock as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -88,6 +88,9 @@ fn nobody_takes_from_the_living() {
     let Owner::Live { pid, start_id, .. } = second.locate(id(1)) else { panic!() };
     assert_eq!((pid, start_id), (std::process::id(), first.config.start_id));
     // Even if somebody thought that it was dead.
+    let place = second.place.clone().unwrap();
+    let thought = Estate::new(id(1), first.link(1), place, second.dead.clone());
+    assert!(matches!(thought.fetch(), Err(FetchError::Alive { .. })));
     let dead = service.start();
     dead.begin(id(3), None);
     dead.flush();
