@@ -24,7 +24,10 @@ use std::task::Context;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use uuid::Uuid;
 
+/// Sessions taken by others that a connection remembers.
+const MAX_LOST: usize = 100;
 /// The close code with which a connection stands in our books that went on elsewhere.
 const MOVED: u16 = 1012;
 /// Largest buffer that is kept for reuse.
@@ -40,6 +43,8 @@ pub(crate) struct Conn {
     entry: RefCell<Option<Entry>>,
     /// Its sessions, oldest first.
     pub(crate) sessions: RefCell<Vec<Rc<Session>>>,
+    /// Sessions that another connection took from it, newest last.
+    lost: RefCell<Vec<Uuid>>,
     /// Sessions with events in the buffer.
     unsettled: RefCell<Vec<Rc<Session>>>,
     /// Those that are brought up to date.
@@ -66,6 +71,7 @@ impl Conn {
             probe: entry.is_none(),
             entry: RefCell::new(entry),
             sessions: RefCell::default(),
+            lost: RefCell::default(),
             unsettled: RefCell::default(),
             replays: RefCell::default(),
             socket: RefCell::new(Some(socket)),
@@ -99,6 +105,27 @@ impl Conn {
         }
         write(&mut out);
         !self.dirty.replace(true)
+    }
+
+    /// From now on the session is here.
+    pub(crate) fn gain(&self, session: &Rc<Session>) {
+        self.sessions.borrow_mut().push(Rc::clone(session));
+        self.lost.borrow_mut().retain(|lost| *lost != session.key);
+    }
+
+    /// Another connection has the session now.
+    pub(crate) fn lose(&self, session: &Rc<Session>) {
+        self.sessions.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
+        let mut lost = self.lost.borrow_mut();
+        if lost.len() >= MAX_LOST {
+            lost.remove(0);
+        }
+        lost.push(session.key);
+    }
+
+    /// Whether another connection took this session from it.
+    pub(crate) fn has_lost(&self, key: Uuid) -> bool {
+        self.lost.borrow().contains(&key)
     }
 
     /// The session has an event in the buffer.

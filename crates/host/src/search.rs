@@ -55,6 +55,10 @@ impl Inner {
         let mut why = "the session is changing hands; try again".to_owned();
         for _ in 0..LOOKS {
             match self.config.journal.locate(key) {
+                // It stands in the journal, but what it needs may be lost.
+                Owner::Here if self.config.journal.restore(key).is_none() => {
+                    return Found::Missing(Missing::Lost);
+                }
                 Owner::Here => return Found::Here,
                 Owner::Unknown => return Found::Missing(Missing::Nowhere),
                 Owner::Live { instance, .. } if !may_move => {

@@ -263,6 +263,11 @@ impl State {
         self.confirms.push(step);
     }
 
+    /// The steps of the questions that are open, as JSON.
+    pub(crate) fn open_steps(&self) -> serde_json::Value {
+        self.confirms.iter().map(String::as_str).collect()
+    }
+
     /// The question that a client answers: the named one, or the only one.
     pub(crate) fn answered_step(&mut self, step: Option<&str>) -> Option<String> {
         let at = match step {

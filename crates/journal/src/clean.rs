@@ -26,10 +26,12 @@ impl Inner {
         if self.log.used() <= self.log.limits.max / 4 * 3 {
             self.written = 0;
         } else if self.written * EFFORT >= self.log.limits.portion {
-            self.clean(self.written * EFFORT);
+            let portion = (self.written * EFFORT).min(self.log.limits.call);
+            let left = self.written - portion / EFFORT;
+            self.clean(portion);
             self.flush_log();
             // What cleaning itself writes does not call for more of it.
-            self.written = 0;
+            self.written = left;
         }
     }
 

@@ -215,7 +215,7 @@ fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
 
 /// Two answers over a network that breaks every few thousand bytes, and the manager is killed in the first.
 async fn nothing_is_lost(language: Language, replicas: &str, seed: u64) -> Result<()> {
-    for round in 0..rounds(1, 20) as u64 {
+    for round in 0..rounds(1, 5) as u64 {
         let lost = two_answers(language, replicas, seed + 1000 * round).await;
         lost.with_context(|| format!("round {round}"))?;
     }

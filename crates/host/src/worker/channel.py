@@ -10,6 +10,7 @@ import selectors
 import threading
 import traceback
 from collections import deque
+from time import monotonic
 
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":")).encode
 encode_exactly = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -48,6 +49,7 @@ class Selector(selectors.DefaultSelector):
 
     before = None  # called before each wait
     looked = False
+    woke = 0  # when the loop's turn began
 
     def select(self, timeout=None):
         if self.before is not None:
@@ -55,16 +57,19 @@ class Selector(selectors.DefaultSelector):
         # Something is to be run already: a look at the sockets, which costs as much as a short task, can be left out once.
         if timeout is not None and timeout <= 0 and self.looked:
             self.looked = False
-            return []
-        self.looked = True
-        return super().select(timeout)
+            ready = []
+        else:
+            self.looked = True
+            ready = super().select(timeout)
+        self.woke = monotonic()
+        return ready
 
 
 class Channel:
     """Lines to the host, in order, from any thread, in as few writes as possible."""
 
     def __init__(self, sock, loop, selector):
-        self.sock, self.loop = sock, loop
+        self.sock, self.loop, self.selector = sock, loop, selector
         self.thread = threading.get_ident()
         self.lines = deque()
         self.rest = b""

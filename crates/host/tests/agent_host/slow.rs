@@ -36,6 +36,36 @@ def create_agent(params):
     return globals()[params.get('kind', 'Async')]()
 ";
 
+const BLOCKS: &str = "
+import os, time
+class Blocks:
+    async def astream(self, text):
+        for name in text.split():
+            yield name
+            for _ in range(1000):
+                time.sleep(0.01)
+                if os.path.exists(name):
+                    break
+agent = Blocks()
+";
+
+#[test]
+fn pieces_leave_an_agent_that_blocks_between_them() {
+    with_agent(BLOCKS, async |rig| {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["a", "b", "c"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+        let mut client = rig.client().await;
+        let session = client.session().await;
+        client.say(&session, &names.join(" ")).await;
+        for name in names {
+            let piece = client.until("agent.partial_answer").await.pop().unwrap();
+            assert_eq!(piece["content"], name.as_str());
+            std::fs::write(name, "").unwrap();
+        }
+        client.until("agent.final_answer").await;
+    });
+}
+
 const PIECES: u64 = 8 * 1024;
 
 #[test]

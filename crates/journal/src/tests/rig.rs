@@ -64,6 +64,7 @@ pub(super) fn tiny() -> Limits {
         batch: 1024,
         recent: 300,
         portion: 256,
+        call: 2048,
         full: Bounds { turns: 4, history: 600, events: 8, event_bytes: 1000 },
         less: Bounds { turns: 4, history: 100, events: 1, event_bytes: 100 },
     }

@@ -14,7 +14,8 @@ use uuid::Uuid;
 fn services_are_found_by_name_and_by_id() {
     let store = memory();
     let weather = service(1, "weather");
-    let file = Source::File { path: "/a/agent.py".into(), python: Some("/usr/bin/python3".into()), worker: None };
+    let file =
+        Source::File { path: "/a/agent.py".into(), python: Some("/usr/bin/python3".into()), worker: None };
     // A name may look like another service's id; the id wins.
     let odd = Service { source: file, port: None, ..service(2, &id(1).to_string()) };
     store.insert_service(&weather, &values(&[])).unwrap();
