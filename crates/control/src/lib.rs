@@ -11,6 +11,7 @@
 
 mod check;
 mod commands;
+mod connections;
 mod engine;
 mod fleet;
 mod handle;
@@ -20,5 +21,6 @@ mod rolling;
 mod strays;
 mod views;
 
+pub use connections::{Disconnect, Level, Notification};
 pub use engine::{Config, Engine, SweepInterval};
 pub use handle::{EventFilter, Handle, HealthRecord, RestartMode, StopAll};

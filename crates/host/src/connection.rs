@@ -217,6 +217,9 @@ impl Conn {
             |why: &str| Missing::NotNow(format!("the session is in instance {instance}, {why}; try again"));
         // What was said here comes before what is said there.
         inner.flush();
+        if self.entry.borrow().as_ref().is_some_and(Entry::is_leaving) {
+            return Err(not_now("and this connection is being closed"));
+        }
         if self.unsent() > 0 {
             return Err(not_now("and this connection has not taken what was sent to it"));
         }
@@ -230,7 +233,7 @@ impl Conn {
                 // Without a shutdown: it lives on.
                 socket.forget();
                 if let Some(entry) = self.entry.borrow_mut().take() {
-                    entry.close(MOVED, &format!("went on in instance {instance}"));
+                    entry.close_moved(MOVED, &format!("went on in instance {instance}"));
                 }
                 Ok(())
             }
@@ -240,6 +243,11 @@ impl Conn {
                 Err(not_now("which does not answer"))
             }
         }
+    }
+
+    /// The next event of our own for this client.
+    pub(crate) fn take_notice(&self) -> Option<String> {
+        self.entry.borrow().as_ref()?.take_notice()
     }
 
     /// The client's newest session, for the list of connections.

@@ -162,10 +162,11 @@ pub(crate) async fn pass(
     let moved = Moved {
         connection_id: connection.connection_id,
         client: connection.client,
-        user_agent: connection.user_agent,
-        strategy: connection.strategy,
-        rule: connection.rule,
+        user_agent: connection.user_agent.clone(),
+        strategy: connection.strategy.clone(),
+        rule: connection.rule.clone(),
         unread: unread.len(),
+        so_far: Some(Box::new(connection)),
     };
     let (first, rest) = unread.split_at(unread.len().min(PART));
     let mut message = Vec::new();
