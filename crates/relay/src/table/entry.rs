@@ -56,8 +56,8 @@ pub(super) struct State {
     moves: u32,
     /// The client asked for events of our own.
     pub(super) events: Cell<bool>,
-    /// Those that are still to be sent; boxed, because there are hardly ever any.
-    notices: RefCell<Option<Box<VecDeque<Rc<str>>>>>,
+    /// Those that are still to be sent.
+    notices: RefCell<VecDeque<Rc<str>>>,
     disconnect: RefCell<Option<Box<(u16, String)>>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -166,7 +166,6 @@ impl State {
             return false;
         }
         let mut notices = self.notices.borrow_mut();
-        let notices = notices.get_or_insert_default();
         if notices.len() >= MAX_NOTICES {
             return false;
         }
@@ -301,18 +300,19 @@ impl Entry {
 
     /// Whether [`Entry::take_notice`] has something. Who waits for a disconnect is woken for that, too.
     pub fn has_notice(&self) -> bool {
-        self.state.notices.borrow().is_some()
+        !self.state.notices.borrow().is_empty()
     }
 
     /// The next event of our own for this client: a text message of JSON. It is not counted as a message.
     pub fn take_notice(&self) -> Option<String> {
         let mut notices = self.state.notices.borrow_mut();
-        let members = notices.as_mut()?.pop_front();
-        if notices.as_ref().is_some_and(|notices| notices.is_empty()) {
-            *notices = None;
+        let members = notices.pop_front()?;
+        if notices.is_empty() {
+            // An idle connection keeps no room for them.
+            *notices = VecDeque::new();
         }
         let id = self.state.id;
-        Some(format!("{{\"event\":\"{NOTIFICATION}\",\"connection_id\":\"{id}\",{}}}", members?))
+        Some(format!("{{\"event\":\"{NOTIFICATION}\",\"connection_id\":\"{id}\",{members}}}"))
     }
 
     /// It goes on in another runner.
