@@ -4,6 +4,7 @@ use crate::connections::{Audience, Disconnect, Notification};
 use crate::fleet::{Entry, Fleet, Slot, unobserved};
 use crate::handle::{EventFilter, Handle, HealthRecord, RestartMode, StopAll, Views};
 use crate::publish;
+use crate::sums::SUMS_EVERY;
 use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
 use myagent_core::reconcile::{Action, ActionKind};
@@ -32,8 +33,6 @@ const UPDATES: usize = 1024;
 const EVENTS: usize = 1024;
 /// How often old events and health checks are removed.
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
-/// How often what runners have counted is noted.
-const SUMS_EVERY: Duration = Duration::from_mins(1);
 /// How often everything is planned anew, whatever was missed.
 #[derive(Clone, Copy, Debug)]
 pub struct SweepInterval(pub Duration);
@@ -354,45 +353,6 @@ impl Engine {
                 message: check.failure,
             }),
             What::RunnerEnded(sums) => self.retire(key, &sums),
-        }
-    }
-
-    /// What a runner has counted is the service's from now on, and no longer the instance's.
-    fn retire(&mut self, key: InstanceKey, sums: &Sums) {
-        if *sums == Sums::default() {
-            return;
-        }
-        let id = key.service_id;
-        if let Some(entry) = self.fleet.services.get_mut(&id) {
-            entry.retired.add(sums);
-            entry.retired_instances.entry(key.index).or_default().add(&sums.totals);
-            if let Some(slot) = entry.slots.get_mut(&key.index) {
-                slot.observed.report.take_sums();
-                slot.stored_sums = Sums::default();
-            }
-        }
-        self.try_store("store sums", |store| store.add_totals(key, sums));
-    }
-
-    /// Notes what runners have counted, for the case that they end while no manager looks.
-    fn store_sums(&mut self) {
-        let mut changed = Vec::new();
-        for (service_id, entry) in &mut self.fleet.services {
-            for (index, slot) in &mut entry.slots {
-                let Some(runner) = &slot.observed.runner else { continue };
-                let sums = slot.observed.report.sums();
-                if sums != slot.stored_sums {
-                    slot.stored_sums = sums.clone();
-                    changed.push((
-                        InstanceKey { service_id: *service_id, index: *index },
-                        runner.start_id,
-                        sums,
-                    ));
-                }
-            }
-        }
-        if !changed.is_empty() {
-            self.try_store("note the sums of runners", |store| store.put_live_sums(&changed));
         }
     }
 

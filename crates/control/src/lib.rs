@@ -19,6 +19,7 @@ mod logs;
 mod publish;
 mod rolling;
 mod strays;
+mod sums;
 mod views;
 
 pub use connections::{Disconnect, Level, Notification};
