@@ -144,7 +144,8 @@ impl Inner {
                 let mut state = session.state.borrow_mut();
                 self.stop_replay(&session, &mut state);
                 state.last_used = Instant::now();
-                self.recount(&session, &mut state);
+                // What waited for the end of its replay goes on without it.
+                self.pump(&session, &mut state);
                 state.announced
             };
             if !announced {
@@ -172,7 +173,12 @@ impl Inner {
         let count = (beyond + limit / 16) as usize;
         idle.sort_unstable_by_key(|(last_used, _)| *last_used);
         for (_, session) in idle.into_iter().take(count) {
-            self.leave_memory(&session, SessionEnd::Evicted);
+            if self.config.config.journal_max_mb == 0 {
+                // There is nowhere else where it could be.
+                self.remove_session(&session, SessionEnd::Evicted);
+            } else {
+                self.leave_memory(&session, SessionEnd::Evicted);
+            }
         }
     }
 }

@@ -61,6 +61,10 @@ impl Inner {
                 }
                 Owner::Here => return Found::Here,
                 Owner::Unknown => return Found::Missing(Missing::Nowhere),
+                Owner::Unclear => {
+                    "it cannot be seen just now who has the session; try again".clone_into(&mut why);
+                    break;
+                }
                 Owner::Live { instance, .. } if !may_move => {
                     why = format!("the session is in instance {instance}: use another connection for it");
                     break;

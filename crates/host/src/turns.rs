@@ -61,6 +61,7 @@ impl Inner {
     /// Begins the next turn, if there is one to begin.
     pub(crate) fn pump(&self, session: &Rc<Session>, state: &mut State) {
         if state.announced
+            && !self.stopping.get()
             && let Some(worker) = self.worker()
             && !worker.recycling.holds_turns()
         {

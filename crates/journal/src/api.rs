@@ -86,6 +86,8 @@ pub enum Owner {
     },
     /// A start that has ended: the session can be taken over.
     Dead(Estate),
+    /// It could not be seen, for want of descriptors for instance: it is not known whether there is such a session.
+    Unclear,
 }
 
 /// What [`crate::Journal::tick`] did.

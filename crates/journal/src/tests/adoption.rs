@@ -103,6 +103,25 @@ fn nobody_takes_from_the_living() {
 }
 
 #[test]
+fn what_cannot_be_seen_is_not_said_to_be_over() {
+    let service = Service::tiny();
+    let (first, second) = (service.start(), service.start());
+    first.begin(id(1), None);
+    first.flush();
+    let owner = service.folder().join(first.config.start_id.to_string()).join("owner");
+    let text = fs::read(&owner).unwrap();
+    fs::write(&owner, "not what it was").unwrap();
+    assert_eq!(name(&second.locate(id(1))), "unclear");
+    fs::write(&owner, text).unwrap();
+    assert_eq!(name(&second.locate(id(1))), "weather-1 /run/1.t");
+    // Nobody writes to this pipe, and nobody waits for that.
+    fs::remove_file(&owner).unwrap();
+    let private = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &owner, rustix::fs::FileType::Fifo, private, 0).unwrap();
+    assert_eq!(name(&second.locate(id(1))), "dead");
+}
+
+#[test]
 fn of_two_who_want_it_one_gets_it() {
     let service = Service::tiny();
     let first = service.start();

@@ -180,6 +180,7 @@ pub(super) fn name(owner: &Owner) -> String {
         Owner::Unknown => "unknown".to_owned(),
         Owner::Live { instance, takeover, .. } => format!("{instance} {}", takeover.display()),
         Owner::Dead(_) => "dead".to_owned(),
+        Owner::Unclear => "unclear".to_owned(),
     }
 }
 
