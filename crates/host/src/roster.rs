@@ -152,11 +152,10 @@ impl Inner {
                 self.remove_session(&session, SessionEnd::Closed);
             }
         }
-        self.limit_detached();
     }
 
     /// Puts sessions beyond `max_detached_sessions` out of memory, least recently used first; running turns are spared.
-    fn limit_detached(&self) {
+    pub(crate) fn limit_detached(&self) {
         let limit = self.config.config.max_detached_sessions;
         let beyond = self.detached.get().saturating_sub(limit);
         if beyond == 0 {

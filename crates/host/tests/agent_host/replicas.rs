@@ -79,7 +79,7 @@ fn who_has_another_session_keeps_its_connection() {
         let own = client.session().await;
         reconnect(&mut client, &session, 1).await;
         let told = client.expect("error.recovery_failed").await;
-        assert_eq!(told["metadata"]["code"], "SESSION_UNAVAILABLE");
+        assert_eq!(told["metadata"]["code"], "SESSION_ELSEWHERE");
         assert!(told["content"].as_str().unwrap().contains("another connection"), "{told}");
         assert_eq!(client.ask(&own, "a").await, "1: 1");
     });

@@ -17,8 +17,8 @@ fn everything_comes_along() {
     first.begin(id(2), None);
     turn(&first, id(1), "m1", &["e1", "e2"]);
     first.save_state(id(1), Some(&raw("state")));
-    first.message(id(1), &raw("m2"));
-    first.message(id(1), &raw("m3"));
+    first.message(id(1), &raw("m2"), None);
+    first.message(id(1), &raw("m3"), None);
     first.turn_begins(id(1), false);
     say(&first, id(1), "e3");
     say(&first, id(2), "other");
@@ -35,11 +35,11 @@ fn everything_comes_along() {
         assert_eq!(restored.last_seq, 3);
         let running = restored.running.unwrap();
         assert_eq!(
-            (plain(&running.content).as_str(), running.said, running.redelivered),
+            (plain(&running.message.content).as_str(), running.said, running.message.redelivered),
             ("m2", true, false)
         );
         assert_eq!(
-            restored.waiting.iter().map(|(m, again)| (plain(m), *again)).collect::<Vec<_>>(),
+            restored.waiting.iter().map(|m| (plain(&m.content), m.redelivered)).collect::<Vec<_>>(),
             [("m3".into(), false)]
         );
         assert_eq!(journal.history(id(1)).len(), 1);

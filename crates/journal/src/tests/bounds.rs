@@ -10,7 +10,7 @@ fn a_session_that_is_idle_survives_what_others_say() {
     journal.begin(id(1), Some(&raw("params")));
     turn(&journal, id(1), "m1", &["e1", "e2"]);
     journal.save_state(id(1), Some(&raw("state")));
-    journal.message(id(1), &raw("m2"));
+    journal.message(id(1), &raw("m2"), None);
     journal.begin(id(2), None);
     let before = journal.missed(id(1), 0).events;
     for number in 0..2000 {
@@ -99,7 +99,7 @@ fn what_is_small_outlives_a_flood() {
         journal.begin(id(number), Some(&raw("params")));
         turn(&journal, id(number), "question", &["answer"]);
         journal.save_state(id(number), Some(&raw("state")));
-        journal.message(id(number), &raw("waits"));
+        journal.message(id(number), &raw("waits"), None);
     }
     // More than cleaning could keep up with.
     while journal.disk_bytes() <= limits.max + 2000 {

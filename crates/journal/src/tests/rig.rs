@@ -151,7 +151,7 @@ pub(super) fn say(journal: &Journal, session: Uuid, text: &str) -> u64 {
 
 /// A whole turn with these answers, one event each.
 pub(super) fn turn(journal: &Journal, session: Uuid, message: &str, answers: &[&str]) {
-    journal.message(session, &raw(message));
+    journal.message(session, &raw(message), None);
     journal.turn_begins(session, false);
     for answer in answers {
         say(journal, session, answer);
