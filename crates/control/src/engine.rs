@@ -169,6 +169,12 @@ impl Engine {
             self.store.delete_instance(key)?;
             return Ok(());
         };
+        if crate::strays::is_of_another(&stored.tree, &self.deps.config.tree_dir) {
+            // The database is a copy. Its runners are those of the original.
+            tracing::warn!(tree = %stored.tree.display(), "an instance of another data directory is left alone");
+            self.store.delete_instance(key)?;
+            return Ok(());
+        }
         let Some(pid) = stored.runner_pid else { return Ok(()) };
         let past = Past {
             runner: Some(RunnerRecord {
