@@ -152,6 +152,8 @@ impl Inner {
         if let Some(before) = before {
             self.stop_replay(session, &mut session.state.borrow_mut());
             before.lose(session);
+            // Whether that one ever takes what it was sent does not hold up the agent any more.
+            self.settle(session);
             let metadata = event::code("session_moved", false, Some(&session.id));
             let content = quote("this session goes on in another connection");
             self.tell(&before, Some(&session.id), &Event::new(event::NOTICE, &content).with(&metadata));
