@@ -203,6 +203,13 @@ impl Engine {
             self.retire(key, &sums);
             return Ok(());
         };
+        if crate::strays::is_of_another(&stored.tree, &self.deps.config.tree_dir) {
+            // The database is a copy. Its runners are those of the original.
+            tracing::warn!(tree = %stored.tree.display(), "an instance of another data directory is left alone");
+            self.retire(key, &sums);
+            self.store.delete_instance(key)?;
+            return Ok(());
+        }
         let Some(entry) = self.fleet.services.get_mut(&key.service_id) else { return Ok(()) };
         let past = Past {
             runner: Some(RunnerRecord {

@@ -122,6 +122,10 @@ impl Inner {
             (Some(_), Some(Missing::NotNow(why))) => {
                 (why.clone(), event::not_now("SESSION_UNAVAILABLE", id, RETRY_AFTER_MS))
             }
+            (Some(_), Some(Missing::Elsewhere(instance))) => (
+                format!("the session is in instance {instance}: use another connection for it"),
+                event::code("SESSION_ELSEWHERE", true, id),
+            ),
             (Some(id), Some(Missing::Lost)) => (
                 format!("session {id} is lost: its journal is damaged"),
                 event::code("SESSION_LOST", false, Some(id)),
@@ -148,6 +152,8 @@ impl Inner {
         if let Some(before) = before {
             self.stop_replay(session, &mut session.state.borrow_mut());
             before.lose(session);
+            // Whether that one ever takes what it was sent does not hold up the agent any more.
+            self.settle(session);
             let metadata = event::code("session_moved", false, Some(&session.id));
             let content = quote("this session goes on in another connection");
             self.tell(&before, Some(&session.id), &Event::new(event::NOTICE, &content).with(&metadata));
@@ -221,7 +227,7 @@ impl Inner {
             let text = format!("busy: one message is being answered and {MAX_QUEUE} are waiting");
             return self.agent_error(session, &mut state, "BUSY", &text, 0);
         }
-        self.config.journal.message(session.key, content);
+        self.config.journal.message(session.key, content, metadata);
         self.stats.turn_accepted();
         self.pump(session, &mut state);
     }
@@ -291,6 +297,13 @@ impl Inner {
         );
         let content = quote("session restored");
         self.tell(conn, Some(id), &Event::new(event::STATE_RESTORED, &content).with(&metadata));
+        if last_seq > state.last_seq {
+            // The machine lost its power, or somebody guesses: these numbers will be given again.
+            let (from, to) = (state.last_seq + 1, last_seq);
+            let metadata = format!("{{\"code\":\"events_lost\",\"from_seq\":{from},\"to_seq\":{to}}}");
+            let content = quote("the events of these numbers are lost here; the numbers will be used again");
+            self.tell(conn, Some(id), &Event::new(event::NOTICE, &content).with(&metadata));
+        }
         self.begin_replay(conn, session, &mut state, last_seq, missed);
     }
 

@@ -116,6 +116,7 @@ impl Conn {
     /// Another connection has the session now.
     pub(crate) fn lose(&self, session: &Rc<Session>) {
         self.sessions.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
+        self.unsettled.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
         let mut lost = self.lost.borrow_mut();
         if lost.len() >= MAX_LOST {
             lost.remove(0);

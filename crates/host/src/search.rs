@@ -42,6 +42,8 @@ pub(crate) enum Found {
 pub(crate) enum Missing {
     /// It has ended, or never was.
     Nowhere,
+    /// In this instance, and its client cannot move there: the connection has other sessions here.
+    Elsewhere(String),
     /// What a dead runner kept of it cannot be used.
     Lost,
     /// Later perhaps; why.
@@ -61,9 +63,12 @@ impl Inner {
                 }
                 Owner::Here => return Found::Here,
                 Owner::Unknown => return Found::Missing(Missing::Nowhere),
-                Owner::Live { instance, .. } if !may_move => {
-                    why = format!("the session is in instance {instance}: use another connection for it");
+                Owner::Unclear => {
+                    "it cannot be seen just now who has the session; try again".clone_into(&mut why);
                     break;
+                }
+                Owner::Live { instance, .. } if !may_move => {
+                    return Found::Missing(Missing::Elsewhere(instance));
                 }
                 Owner::Live { takeover, instance, .. } => match ask(&takeover, key).await {
                     Ok(Ok(channel)) => return Found::Elsewhere(channel, instance),

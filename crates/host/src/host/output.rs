@@ -16,6 +16,7 @@ impl Inner {
     /// Writes what this wake-up has put into the buffers: to the journal, to clients, and soon to the worker.
     pub(crate) fn flush(&self) {
         self.remove_doomed();
+        self.limit_detached();
         let worker_is_next = || self.worker.borrow().as_ref().is_some_and(|worker| worker.flush_soon());
         let mut dirty = std::mem::take(&mut *self.dirty.borrow_mut());
         // First of all: what a client has seen must be there when it comes back.

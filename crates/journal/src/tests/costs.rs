@@ -70,7 +70,7 @@ fn a_conversation_that_goes_on_does_not_read_the_disk() {
         std::fs::remove_file(segment).unwrap();
     }
     for round in 0..10 {
-        journal.message(id(1), &raw(&format!("question {round}")));
+        journal.message(id(1), &raw(&format!("question {round}")), None);
         journal.turn_begins(id(1), false);
         journal.flush();
         say(&journal, id(1), "answer");
@@ -93,7 +93,7 @@ fn a_full_log_is_read_in_no_time() {
     let mut round = 0;
     while first.disk_bytes() < max / 4 * 3 {
         let session = id(round % sessions);
-        first.message(session, &raw("question"));
+        first.message(session, &raw("question"), None);
         first.turn_begins(session, false);
         for _ in 0..20 {
             say(&first, session, &text);
@@ -143,7 +143,7 @@ fn cleaning_holds_nobody_up() {
     for round in 0.. {
         let session = if round < sessions { round } else { round % (sessions / 4) };
         let events = if round < sessions { max / sessions as u64 / 1000 } else { 10 };
-        journal.message(id(session), &raw("question"));
+        journal.message(id(session), &raw("question"), None);
         journal.turn_begins(id(session), false);
         for _ in 0..events {
             say(&journal, id(session), &text);

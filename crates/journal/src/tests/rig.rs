@@ -151,7 +151,7 @@ pub(super) fn say(journal: &Journal, session: Uuid, text: &str) -> u64 {
 
 /// A whole turn with these answers, one event each.
 pub(super) fn turn(journal: &Journal, session: Uuid, message: &str, answers: &[&str]) {
-    journal.message(session, &raw(message));
+    journal.message(session, &raw(message), None);
     journal.turn_begins(session, false);
     for answer in answers {
         say(journal, session, answer);
@@ -180,6 +180,7 @@ pub(super) fn name(owner: &Owner) -> String {
         Owner::Unknown => "unknown".to_owned(),
         Owner::Live { instance, takeover, .. } => format!("{instance} {}", takeover.display()),
         Owner::Dead(_) => "dead".to_owned(),
+        Owner::Unclear => "unclear".to_owned(),
     }
 }
 
