@@ -4,11 +4,12 @@
 
 use super::field::Field;
 use super::forwarded::parse_network;
-use super::values::Value as Actual;
+use super::pairs::Pairs;
+use super::values::{Use, Values};
 use crate::error::FieldError;
 use ipnet::IpNet;
 use memchr::memmem::Finder;
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 pub const MAX_VALUE: usize = 4096;
 /// Most entries of a list.
 pub const MAX_LIST: usize = 1000;
+/// Up to how many entries a list is looked through rather than searched.
+const SHORT: usize = 8;
 /// Most memory that a compiled regular expression may need, bytes.
 const MAX_REGEX: usize = 256 * 1024;
 
@@ -121,8 +124,15 @@ enum Matcher {
     /// Sorted.
     InList(Arc<[Box<str>]>),
     IpInRange(Arc<[IpNet]>),
-    Contains(Arc<Finder<'static>>),
+    Contains(Arc<Needle>),
     Regex(Arc<Regex>),
+}
+
+#[derive(Clone, Debug)]
+struct Needle {
+    finder: Finder<'static>,
+    /// In lower case, as those of values.
+    pairs: Pairs,
 }
 
 impl Condition {
@@ -134,7 +144,9 @@ impl Condition {
         match (field, matcher) {
             (Ok(field), Ok(matcher)) => {
                 let negated = self.operator.is_negated();
-                Ok(Compiled { field, check: Check { matcher, negated, case_sensitive: self.case_sensitive } })
+                // A regular expression ignores case by itself.
+                let case_sensitive = self.case_sensitive || matches!(matcher, Matcher::Regex(_));
+                Ok(Compiled { field, check: Check { matcher, negated, case_sensitive } })
             }
             (field, matcher) => Err(field.err().into_iter().chain(matcher.err()).collect()),
         }
@@ -158,7 +170,11 @@ impl Condition {
             Operator::EndsWith => Matcher::EndsWith(fold(self.some_text()?).into()),
             Operator::Contains | Operator::NotContains => {
                 let needle = fold(self.some_text()?);
-                Matcher::Contains(Arc::new(Finder::new(needle.as_bytes()).into_owned()))
+                let finder = Finder::new(needle.as_bytes()).into_owned();
+                Matcher::Contains(Arc::new(Needle {
+                    finder,
+                    pairs: Pairs::of(needle.to_lowercase().as_bytes()),
+                }))
             }
             Operator::RegexMatch => Matcher::Regex(Arc::new(self.regex()?)),
             Operator::InList | Operator::NotInList => {
@@ -244,9 +260,13 @@ fn scalar(value: &Value) -> Result<String, String> {
 }
 
 impl Check {
-    /// Whether it reads its field as an address.
-    pub(super) fn wants_address(&self) -> bool {
-        matches!(self.matcher, Matcher::IpInRange(_))
+    /// What it needs to know of its field besides the text.
+    pub(super) fn uses(&self) -> Use {
+        match self.matcher {
+            Matcher::IpInRange(_) => Use::Address,
+            Matcher::Contains(_) => Use::Search,
+            _ => Use::Text,
+        }
     }
 
     /// How long it takes, roughly; the quick ones of a rule are tried first.
@@ -259,30 +279,32 @@ impl Check {
         }
     }
 
-    /// Whether a request with this value has it.
+    /// Whether a request has it whose value lies in that slot.
     #[inline]
-    pub(super) fn holds(&self, actual: Option<Actual<'_>>) -> bool {
-        match actual {
+    pub(super) fn holds(&self, values: &Values, slot: u32) -> bool {
+        match values.bytes(slot, self.case_sensitive) {
             None => self.negated,
-            Some(actual) => self.matches(actual) != self.negated,
+            Some(text) => self.matches(text, values, slot) != self.negated,
         }
     }
 
     #[inline]
-    fn matches(&self, actual: Actual<'_>) -> bool {
-        let text = if self.case_sensitive { actual.raw } else { actual.lower };
+    fn matches(&self, text: &[u8], values: &Values, slot: u32) -> bool {
         match &self.matcher {
             Matcher::Exists => true,
-            Matcher::Equals(value) => text == &**value,
-            Matcher::StartsWith(value) => text.starts_with(&**value),
-            Matcher::EndsWith(value) => text.ends_with(&**value),
-            Matcher::InList(list) => list.binary_search_by(|entry| (**entry).cmp(text)).is_ok(),
-            Matcher::IpInRange(networks) => actual.address.is_some_and(|address| {
-                let address = address.to_canonical();
-                networks.iter().any(|network| network.contains(&address))
-            }),
-            Matcher::Contains(finder) => finder.find(text.as_bytes()).is_some(),
-            Matcher::Regex(regex) => regex.is_match(actual.raw),
+            Matcher::Equals(value) => text == value.as_bytes(),
+            Matcher::StartsWith(value) => text.starts_with(value.as_bytes()),
+            Matcher::EndsWith(value) => text.ends_with(value.as_bytes()),
+            Matcher::InList(list) if list.len() <= SHORT => list.iter().any(|entry| entry.as_bytes() == text),
+            Matcher::InList(list) => list.binary_search_by(|entry| entry.as_bytes().cmp(text)).is_ok(),
+            Matcher::IpInRange(networks) => values
+                .address(slot)
+                .is_some_and(|address| networks.iter().any(|network| network.contains(&address))),
+            Matcher::Contains(needle) => {
+                values.pairs(slot).is_none_or(|pairs| pairs.may_contain(&needle.pairs))
+                    && needle.finder.find(text).is_some()
+            }
+            Matcher::Regex(regex) => regex.is_match(text),
         }
     }
 }

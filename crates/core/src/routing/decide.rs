@@ -4,7 +4,7 @@
 
 use super::context::Context;
 use super::hash::{hash, mix};
-use super::load::Loads;
+use super::load::{Loads, Reading};
 use super::plan::{Member, Skip};
 use super::pool::{Pool, PoolId, PoolKind};
 use super::rule::Rule;
@@ -109,7 +109,6 @@ impl Ticks for FixedTick {
 pub struct Scratch {
     pub(super) values: Values,
     candidates: Vec<Candidate>,
-    parts: Vec<u16>,
     tried: Vec<u32>,
 }
 
@@ -178,18 +177,18 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
                 let reason = format!("no running service is named {name:?}");
                 return Decision::Refuse { reason, recoverable: false };
             };
-            let session = session.filter(|session| snapshot.standing(*session).service as usize == index);
-            if let Some(choice) = session.and_then(|session| self.owner(session)) {
+            let session = session.filter(|session| snapshot.owner(*session) == index);
+            if let Some(choice) = session.and_then(|session| self.session_owner(session)) {
                 return Decision::Go(choice);
             }
             return self.choose_from(Pool::Service { index, by_session: false });
         }
         if let Some(session) = session {
-            if let Some(choice) = self.owner(session) {
+            if let Some(choice) = self.session_owner(session) {
                 return Decision::Go(choice);
             }
             // The other instances of its service can take the session over; those of others cannot.
-            let index = snapshot.standing(session).service as usize;
+            let index = snapshot.owner(session);
             if snapshot.members_of(index).any(|member| can_serve(snapshot, member)) {
                 return self.choose_from(Pool::Service { index, by_session: true });
             }
@@ -205,12 +204,11 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
 
     /// The instance that has the client's session, if it is ready: whether it has a place is its own to say, since the session
     /// may have one already.
-    fn owner(&mut self, index: u32) -> Option<Choice<'s>> {
-        let standing = self.snapshot.standing(index);
-        if !standing.eligible || self.scratch.tried.contains(&index) {
+    fn session_owner(&mut self, index: u32) -> Option<Choice<'s>> {
+        if !self.snapshot.facts(index).eligible || self.scratch.tried.contains(&index) {
             return None;
         }
-        let pool = Pool::Service { index: standing.service as usize, by_session: true };
+        let pool = Pool::Service { index: self.snapshot.owner(index), by_session: true };
         self.trace.pool(pool);
         self.trace.member(index, Standing::Eligible);
         Some(self.choice(index, Strategy::Manual, pool))
@@ -248,6 +246,7 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
             tick: &|| self.live.ticks.next(pool.id(self.snapshot, self.context, part.unwrap_or(0))),
             random: self.live.random,
             key,
+            seed: &|index| self.snapshot.seed(index),
             latency: &|index| self.live.loads.latency(index as usize, self.live.now),
         };
         for strategy in self.strategies(pool) {
@@ -261,16 +260,14 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
     /// Collects the eligible members. Returns whether some member is ready and not ejected, be it full.
     fn collect(&mut self, pool: Pool, ignore_ejection: bool) -> bool {
         let (snapshot, live) = (self.snapshot, self.live);
-        let Scratch { candidates, parts, tried, .. } = &mut *self.scratch;
+        let Scratch { candidates, tried, .. } = &mut *self.scratch;
         candidates.clear();
-        parts.clear();
         let mut any_healthy = false;
         pool.for_each(snapshot, self.context, |member| {
-            let (standing, places) = stand(snapshot, live, tried, member.index, ignore_ejection);
+            let (standing, reading, free) = stand(snapshot, live, tried, member.index, ignore_ejection);
             any_healthy |= matches!(standing, Standing::Eligible | Standing::Tried | Standing::Full);
             if standing == Standing::Eligible {
-                candidates.push(candidate(snapshot, live, &member, places));
-                parts.push(member.parts);
+                candidates.push(candidate(snapshot, &member, reading, free));
             }
         });
         any_healthy
@@ -293,12 +290,11 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
             sum += u64::from(share.percent);
             point < sum
         });
-        let Scratch { candidates, parts, .. } = &mut *self.scratch;
+        let candidates = &mut self.scratch.candidates;
         let part = (0..split.len())
             .map(|step| (own.unwrap_or(0) + step) % split.len())
-            .find(|part| parts.iter().any(|bits| bits & (1 << part) != 0))?;
-        let mut bits = parts.iter();
-        candidates.retain(|_| bits.next().is_some_and(|bits| bits & (1 << part) != 0));
+            .find(|part| candidates.iter().any(|candidate| candidate.parts & (1 << part) != 0))?;
+        candidates.retain(|candidate| candidate.parts & (1 << part) != 0);
         Some(part as u8)
     }
 
@@ -309,7 +305,7 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
             _ => None,
         };
         match slot {
-            Some(slot) => self.scratch.values.get(slot).map(|value| hash(value.raw.as_bytes())),
+            Some(slot) => self.scratch.values.bytes(slot, true).map(hash),
             None => Some(address_key(self.context.client_ip)),
         }
     }
@@ -362,7 +358,7 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
         let (snapshot, live) = (self.snapshot, self.live);
         let (trace, tried) = (&mut *self.trace, &self.scratch.tried);
         pool.for_each(snapshot, self.context, |member| {
-            let (standing, _) = stand(snapshot, live, tried, member.index, ignore_ejection);
+            let (standing, ..) = stand(snapshot, live, tried, member.index, ignore_ejection);
             let is_other = part.is_some_and(|part| member.parts & (1 << part) == 0);
             let standing =
                 if is_other && standing == Standing::Eligible { Standing::OtherPart } else { standing };
@@ -372,11 +368,11 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
 }
 
 fn can_serve(snapshot: &RoutingSnapshot, index: u32) -> bool {
-    let standing = snapshot.standing(index);
-    standing.eligible || standing.may_become_eligible
+    let facts = snapshot.facts(index);
+    facts.eligible || facts.may_become_eligible
 }
 
-/// How an instance stands, and its places in use.
+/// How an instance stands, what its load is, and how many of its places are free.
 #[inline]
 fn stand<L: Loads + ?Sized>(
     snapshot: &RoutingSnapshot,
@@ -384,16 +380,17 @@ fn stand<L: Loads + ?Sized>(
     tried: &[u32],
     index: u32,
     ignore_ejection: bool,
-) -> (Standing, Places) {
-    let standing = snapshot.standing(index);
-    let active = live.loads.active(index as usize);
+) -> (Standing, Reading, u32) {
+    let facts = snapshot.facts(index);
+    if !facts.eligible {
+        let standing = if facts.may_become_eligible { Standing::NotYet } else { Standing::Not };
+        return (standing, Reading::NONE, 0);
+    }
+    let reading = live.loads.reading(index as usize, live.now);
     // What the runner last reported, and at least what was handed over since.
-    let used = standing.places.max(active);
-    let free = if standing.max_places == 0 { UNLIMITED } else { standing.max_places.saturating_sub(used) };
-    let places = Places { active, free };
-    let standing = if !standing.eligible {
-        if standing.may_become_eligible { Standing::NotYet } else { Standing::Not }
-    } else if !ignore_ejection && live.loads.is_ejected(index as usize, live.now) {
+    let used = facts.places.max(reading.active);
+    let free = if facts.max_places == 0 { UNLIMITED } else { facts.max_places.saturating_sub(used) };
+    let standing = if !ignore_ejection && reading.is_ejected {
         Standing::Ejected
     } else if tried.contains(&index) {
         Standing::Tried
@@ -402,33 +399,21 @@ fn stand<L: Loads + ?Sized>(
     } else {
         Standing::Eligible
     };
-    (standing, places)
-}
-
-#[derive(Clone, Copy)]
-struct Places {
-    active: u32,
-    free: u32,
+    (standing, reading, free)
 }
 
 #[inline]
-fn candidate<L: Loads + ?Sized>(
-    snapshot: &RoutingSnapshot,
-    live: &Live<'_, L>,
-    member: &Member,
-    places: Places,
-) -> Candidate {
-    let standing = snapshot.standing(member.index);
-    let weight = if member.weight == 0 { standing.weight } else { member.weight };
+fn candidate(snapshot: &RoutingSnapshot, member: &Member, reading: Reading, free: u32) -> Candidate {
+    let weight = if member.weight == 0 { snapshot.facts(member.index).weight } else { member.weight };
     Candidate {
         index: member.index,
-        active: places.active,
+        active: reading.active,
         weight,
-        share: weight as f32 * live.loads.warmth(member.index as usize, live.now),
-        free: places.free,
+        share: weight as f32 * reading.warmth,
+        free,
         rank: member.rank,
         matches: member.matches,
-        seed: standing.seed,
+        parts: member.parts,
     }
 }
 

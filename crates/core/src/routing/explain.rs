@@ -228,14 +228,14 @@ pub fn explain<L: Loads + ?Sized>(
         Decision::Refuse { reason, .. } => (Outcome::Refuse, Some(reason), None),
     };
     let view = |(index, standing): &(u32, Standing)| {
-        let (at, facts) = (*index as usize, snapshot.standing(*index));
+        let (at, facts) = (*index as usize, snapshot.facts(*index));
         let state = CandidateState::from(*standing);
         CandidateView {
             instance: snapshot.at(at).name.to_string(),
-            service: snapshot.service_at(facts.service as usize).name.to_string(),
+            service: snapshot.service_at(snapshot.owner(*index)).name.to_string(),
             state,
             why_not: state.why_not().map(str::to_owned),
-            active: live.loads.active(at),
+            active: live.loads.reading(at, live.now).active,
             places: facts.places,
             max_places: facts.max_places,
             weight: facts.weight,
@@ -243,8 +243,7 @@ pub fn explain<L: Loads + ?Sized>(
             chosen: choice.is_some_and(|choice| choice.index == at),
         }
     };
-    let service =
-        |index: usize| snapshot.service_at(snapshot.standing(index as u32).service as usize).name.to_string();
+    let service = |index: usize| snapshot.service_at(snapshot.owner(index as u32)).name.to_string();
     Explanation {
         outcome,
         reason,
@@ -294,7 +293,7 @@ impl Trace for Notes<'_> {
                     field: condition.field.clone(),
                     operator: condition.operator,
                     value: condition.value.clone(),
-                    actual: values.get(slot).map(|value| value.raw.to_owned()),
+                    actual: values.get(slot).map(str::to_owned),
                 };
                 (RuleOutcome::ConditionFailed, Some(failed))
             }

@@ -24,29 +24,35 @@ const DECAY: Duration = Duration::from_secs(10);
 /// What the decision asks of the loads of a snapshot's instances, by their index in it. Read at most once per instance and
 /// decision; without a lock.
 pub trait Loads {
-    /// Open connections, as far as the front door knows.
-    fn active(&self, instance: usize) -> u32;
-    /// Whether it failed too often lately.
-    fn is_ejected(&self, instance: usize, now: Tick) -> bool;
+    /// How an instance does.
+    fn reading(&self, instance: usize, now: Tick) -> Reading;
     /// Peak-weighted average of its answer times, nanoseconds; none: nothing was measured yet.
     fn latency(&self, instance: usize, now: Tick) -> Option<f64>;
+}
+
+/// How an instance does at this moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Open connections, as far as the front door knows.
+    pub active: u32,
+    /// Whether it failed too often lately.
+    pub is_ejected: bool,
     /// The part of its share that it gets: 1, or less while it is new.
-    fn warmth(&self, instance: usize, now: Tick) -> f32;
+    pub warmth: f32,
+}
+
+impl Reading {
+    /// Of one of which nothing is known.
+    pub const NONE: Self = Self { active: 0, is_ejected: false, warmth: 1.0 };
 }
 
 /// Nothing is known: all alike.
 impl Loads for () {
-    fn active(&self, _instance: usize) -> u32 {
-        0
-    }
-    fn is_ejected(&self, _instance: usize, _now: Tick) -> bool {
-        false
+    fn reading(&self, _instance: usize, _now: Tick) -> Reading {
+        Reading::NONE
     }
     fn latency(&self, _instance: usize, _now: Tick) -> Option<f64> {
         None
-    }
-    fn warmth(&self, _instance: usize, _now: Tick) -> f32 {
-        1.0
     }
 }
 
@@ -142,17 +148,15 @@ fn kept(age: Duration) -> f64 {
 }
 
 impl Loads for [Load] {
-    fn active(&self, instance: usize) -> u32 {
-        self.get(instance).map_or(0, |load| load.active)
-    }
-    fn is_ejected(&self, instance: usize, now: Tick) -> bool {
-        self.get(instance).is_some_and(|load| load.is_ejected(now))
+    fn reading(&self, instance: usize, now: Tick) -> Reading {
+        self.get(instance).map_or(Reading::NONE, |load| Reading {
+            active: load.active,
+            is_ejected: load.is_ejected(now),
+            warmth: load.warmth(now),
+        })
     }
     fn latency(&self, instance: usize, now: Tick) -> Option<f64> {
         self.get(instance)?.latency(now)
-    }
-    fn warmth(&self, instance: usize, now: Tick) -> f32 {
-        self.get(instance).map_or(1.0, |load| load.warmth(now))
     }
 }
 
@@ -229,8 +233,8 @@ mod tests {
         load.opened();
         load.closed();
         let loads = [load];
-        assert_eq!((loads.active(0), loads.active(9)), (1, 0));
-        assert!(!loads.is_ejected(9, at(0)) && loads.latency(9, at(0)).is_none());
-        assert!((loads.warmth(9, at(0)) - ().warmth(0, at(0))).abs() < 1e-6);
+        assert_eq!(loads.reading(0, at(0)), Reading { active: 1, ..Reading::NONE });
+        assert_eq!(loads.reading(9, at(0)), ().reading(0, at(0)));
+        assert_eq!((loads.latency(9, at(0)), ().latency(0, at(0))), (None, None));
     }
 }

@@ -12,6 +12,7 @@ mod field;
 pub mod forwarded;
 mod hash;
 pub mod load;
+mod pairs;
 mod plan;
 mod pool;
 pub mod rule;
@@ -30,7 +31,7 @@ pub use explain::{
     RuleView, explain,
 };
 pub use field::Field;
-pub use load::{Load, Loads, SharedLoad};
+pub use load::{Load, Loads, Reading, SharedLoad};
 pub use pool::{PoolId, PoolKind};
 pub use rule::{CompiledRule, Rule, RuleSpec, Share, TagMatch, Weights};
 pub use snapshot::{RoutedInstance, RoutedService, RoutingSnapshot};

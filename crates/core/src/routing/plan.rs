@@ -6,7 +6,7 @@ use super::field::Field;
 use super::rule::{CompiledRule, RuleSpec, Share, TagMatch, Weights};
 use super::snapshot::RoutedService;
 use super::strategy::UNLISTED;
-use super::values::{Fields, Values};
+use super::values::{Fields, Use, Values};
 use crate::ids::ServiceId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -115,11 +115,12 @@ impl Plan {
     fn planned(&mut self, rule: &Arc<CompiledRule>, pool: usize) -> PlannedRule {
         let first = self.tests.len();
         for (condition, index) in rule.conditions.iter().zip(0..) {
-            let slot = self.fields.slot(&condition.field, condition.check.wants_address());
+            let slot = self.fields.slot(&condition.field, condition.check.uses());
             self.tests.push(Test { slot, index, check: condition.check.clone() });
         }
         self.tests[first..].sort_by_key(|test| test.check.cost());
-        let hash_slot = (rule.hash_key != Field::ClientIp).then(|| self.fields.slot(&rule.hash_key, false));
+        let hash_slot =
+            (rule.hash_key != Field::ClientIp).then(|| self.fields.slot(&rule.hash_key, Use::Text));
         PlannedRule {
             rule: Arc::clone(rule),
             enabled: rule.rule().spec.enabled,
@@ -139,7 +140,7 @@ impl Plan {
         for (place, rule) in self.rules.iter().enumerate() {
             let skip = if rule.enabled {
                 let tests = &self.tests[rule.tests.0 as usize..rule.tests.1 as usize];
-                match tests.iter().find(|test| !test.check.holds(values.get(test.slot))) {
+                match tests.iter().find(|test| !test.check.holds(values, test.slot)) {
                     Some(test) => Skip::Condition { index: test.index, slot: test.slot },
                     None if alive[rule.pool] => return Some(place),
                     None => Skip::NoMember,

@@ -109,7 +109,7 @@ impl Pool {
                 let plan = snapshot.plan();
                 plan.pools[plan.rules[rule].pool].iter().for_each(|member| each(*member));
             }
-            Self::All => (0..snapshot.standings().len() as u32).for_each(|index| each(Member::plain(index))),
+            Self::All => (0..snapshot.instance_count()).for_each(|index| each(Member::plain(index))),
         }
     }
 

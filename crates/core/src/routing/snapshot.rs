@@ -19,21 +19,23 @@ pub struct RoutingSnapshot {
     /// Index of the first instance of each service, counted over all.
     starts: Vec<u32>,
     /// What is asked of each instance in each decision, side by side.
-    standings: Vec<Standing>,
+    facts: Vec<Facts>,
+    /// The service of each instance.
+    owners: Vec<u32>,
+    /// What each instance adds to a key for its lot ([`Strategy::HashBased`]).
+    seeds: Vec<u64>,
     default_strategy: Strategy,
     plan: Arc<Plan>,
     /// For each pool of the plan: some member is or can become eligible.
     alive: Vec<bool>,
 }
 
-/// The part of an instance that each decision reads.
+/// The part of an instance that each decision reads. Small, so that a thousand of them stay in the processor's cache.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
-    pub(super) service: u32,
+pub(super) struct Facts {
     pub(super) places: u32,
     pub(super) max_places: u32,
     pub(super) weight: u32,
-    pub(super) seed: u64,
     pub(super) eligible: bool,
     pub(super) may_become_eligible: bool,
 }
@@ -86,12 +88,15 @@ impl RoutingSnapshot {
         default_strategy: Strategy,
         previous: Option<&Self>,
     ) -> Self {
-        let (mut by_key, mut starts, mut standings) = (HashMap::new(), Vec::new(), Vec::new());
+        let (mut by_key, mut starts) = (HashMap::new(), Vec::new());
+        let (mut facts, mut owners, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
         for (service, owner) in services.iter().zip(0..) {
-            starts.push(standings.len() as u32);
+            starts.push(facts.len() as u32);
             for instance in &service.instances {
-                by_key.insert(instance.key, standings.len() as u32);
-                standings.push(Standing::of(instance, owner));
+                by_key.insert(instance.key, facts.len() as u32);
+                facts.push(Facts::of(instance));
+                owners.push(owner);
+                seeds.push(seed(instance.key));
             }
         }
         let plan = match previous {
@@ -101,13 +106,13 @@ impl RoutingSnapshot {
             _ => Arc::new(Plan::new(rules, &services, &starts)),
         };
         let can_serve = |index: u32| {
-            let standing: &Standing = &standings[index as usize];
-            standing.eligible || standing.may_become_eligible
+            let facts: &Facts = &facts[index as usize];
+            facts.eligible || facts.may_become_eligible
         };
         let alive = plan.pools.iter().map(|pool| pool.iter().any(|member| can_serve(member.index))).collect();
         let by_name =
             services.iter().enumerate().map(|(index, service)| (Arc::clone(&service.name), index)).collect();
-        Self { services, by_name, by_key, starts, standings, default_strategy, plan, alive }
+        Self { services, by_name, by_key, starts, facts, owners, seeds, default_strategy, plan, alive }
     }
 
     fn has_rules(&self, rules: &[Arc<CompiledRule>]) -> bool {
@@ -167,8 +172,8 @@ impl RoutingSnapshot {
     /// Whether another instance of its service is ready: the last one is not ejected ([`super::Load::failed`]).
     pub fn has_others(&self, key: InstanceKey, is_ejected: impl Fn(u32) -> bool) -> bool {
         let Some(index) = self.index_of(key) else { return false };
-        self.members_of(self.standings[index as usize].service as usize)
-            .any(|other| other != index && self.standings[other as usize].eligible && !is_ejected(other))
+        self.members_of(self.owner(index))
+            .any(|other| other != index && self.facts[other as usize].eligible && !is_ejected(other))
     }
 
     pub(super) fn service_index(&self, name: &str) -> Option<usize> {
@@ -179,12 +184,22 @@ impl RoutingSnapshot {
         &self.services[index]
     }
 
-    pub(super) fn standing(&self, index: u32) -> &Standing {
-        &self.standings[index as usize]
+    #[inline]
+    pub(super) fn facts(&self, index: u32) -> &Facts {
+        &self.facts[index as usize]
     }
 
-    pub(super) fn standings(&self) -> &[Standing] {
-        &self.standings
+    /// The index of an instance's service.
+    pub(super) fn owner(&self, index: u32) -> usize {
+        self.owners[index as usize] as usize
+    }
+
+    pub(super) fn seed(&self, index: u32) -> u64 {
+        self.seeds[index as usize]
+    }
+
+    pub(super) fn instance_count(&self) -> u32 {
+        self.facts.len() as u32
     }
 
     pub(super) fn plan(&self) -> &Plan {
@@ -197,7 +212,7 @@ impl RoutingSnapshot {
 
     /// The instance of that index.
     pub(super) fn at(&self, index: usize) -> &RoutedInstance {
-        let service = self.standings[index].service as usize;
+        let service = self.owner(index as u32);
         &self.services[service].instances[index - self.starts[service] as usize]
     }
 
@@ -208,17 +223,20 @@ impl RoutingSnapshot {
     }
 }
 
-impl Standing {
-    fn of(instance: &RoutedInstance, service: u32) -> Self {
-        let (high, low) = instance.key.service_id.0.as_u64_pair();
+impl Facts {
+    fn of(instance: &RoutedInstance) -> Self {
         Self {
-            service,
             places: instance.places,
             max_places: instance.max_places,
             weight: instance.weight.max(1),
-            seed: mix(mix(high).wrapping_add(mix(low ^ u64::from(instance.key.index).rotate_left(32)))),
             eligible: instance.eligible,
             may_become_eligible: instance.may_become_eligible,
         }
     }
+}
+
+/// Of the key alone, so that clients stay with an instance over its restarts and ours.
+fn seed(key: InstanceKey) -> u64 {
+    let (high, low) = key.service_id.0.as_u64_pair();
+    mix(mix(high).wrapping_add(mix(low ^ u64::from(key.index).rotate_left(32))))
 }

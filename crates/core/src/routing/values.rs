@@ -3,6 +3,7 @@
 
 use super::context::Context;
 use super::field::Field;
+use super::pairs::Pairs;
 use super::target::{decode, pairs};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -19,8 +20,20 @@ pub(super) struct Fields {
     built_in: Vec<u32>,
     /// Slots that some condition reads as an address.
     addresses: Vec<u32>,
+    /// Slots that some condition searches.
+    searched: Vec<u32>,
     /// Longest header name looked for; longer ones need no look-up.
     longest_header: usize,
+}
+
+/// What a condition needs of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Text,
+    /// The address that it is.
+    Address,
+    /// Its pairs of bytes.
+    Search,
 }
 
 /// Slots by name; a bare name shares it with `header.` and `query.`.
@@ -28,11 +41,13 @@ type Names = HashMap<Box<str>, Vec<u32>>;
 
 impl Fields {
     /// The slot of a field, made if there is none.
-    pub(super) fn slot(&mut self, field: &Field, as_address: bool) -> u32 {
+    pub(super) fn slot(&mut self, field: &Field, usage: Use) -> u32 {
         let known = self.slots.iter().position(|known| known == field);
         let slot = known.unwrap_or(self.slots.len()) as u32;
-        if as_address && !self.addresses.contains(&slot) {
-            self.addresses.push(slot);
+        match usage {
+            Use::Address if !self.addresses.contains(&slot) => self.addresses.push(slot),
+            Use::Search if !self.searched.contains(&slot) => self.searched.push(slot),
+            _ => {}
         }
         if known.is_some() {
             return slot;
@@ -74,10 +89,20 @@ impl Fields {
             }
         }
         for slot in &self.addresses {
-            values.slots[*slot as usize].address = match self.slots[*slot as usize] {
-                Field::ClientIp => Some(context.client_ip),
-                _ => values.get(*slot).and_then(|value| value.raw.trim().parse().ok()),
+            values.slots[*slot as usize].address = if self.slots[*slot as usize] == Field::ClientIp {
+                Some(context.client_ip)
+            } else {
+                let address = values.get(*slot).and_then(|value| value.trim().parse::<IpAddr>().ok());
+                address.map(|address| address.to_canonical())
             };
+        }
+        values.pairs.clear();
+        for slot in &self.searched {
+            if let Some(text) = values.bytes(*slot, false) {
+                let pairs = Pairs::of(text);
+                values.slots[*slot as usize].pairs = Some(values.pairs.len() as u32);
+                values.pairs.push(pairs);
+            }
         }
     }
 
@@ -141,6 +166,7 @@ fn without_port(host: &str) -> &str {
 pub(super) struct Values {
     text: String,
     slots: Vec<Slot>,
+    pairs: Vec<Pairs>,
     name: String,
 }
 
@@ -150,26 +176,38 @@ struct Slot {
     raw: (u32, u32),
     lower: (u32, u32),
     address: Option<IpAddr>,
+    /// Index of its pairs.
+    pairs: Option<u32>,
 }
 
-const ABSENT: Slot = Slot { raw: (u32::MAX, 0), lower: (0, 0), address: None };
-
-/// One value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Value<'a> {
-    /// As sent (decoded).
-    pub(super) raw: &'a str,
-    /// In lower case.
-    pub(super) lower: &'a str,
-    /// As an address, where a condition wants it.
-    pub(super) address: Option<IpAddr>,
-}
+const ABSENT: Slot =
+    Slot { raw: (u32::MAX, u32::MAX), lower: (u32::MAX, u32::MAX), address: None, pairs: None };
 
 impl Values {
-    pub(super) fn get(&self, slot: u32) -> Option<Value<'_>> {
-        let slot = self.slots.get(slot as usize).filter(|slot| slot.raw.0 != u32::MAX)?;
-        let text = |(from, to): (u32, u32)| self.text.get(from as usize..to as usize).unwrap_or_default();
-        Some(Value { raw: text(slot.raw), lower: text(slot.lower), address: slot.address })
+    /// The value as sent (decoded); none: the request has no such field.
+    pub(super) fn get(&self, slot: u32) -> Option<&str> {
+        std::str::from_utf8(self.bytes(slot, true)?).ok()
+    }
+
+    /// The bytes of the value, as sent or in lower case.
+    #[inline]
+    pub(super) fn bytes(&self, slot: u32, case_sensitive: bool) -> Option<&[u8]> {
+        let slot = self.slots.get(slot as usize)?;
+        let (from, to) = if case_sensitive { slot.raw } else { slot.lower };
+        // An absent one lies beyond all text.
+        self.text.as_bytes().get(from as usize..to as usize)
+    }
+
+    /// The value as an address, if a condition wants that and it is one.
+    #[inline]
+    pub(super) fn address(&self, slot: u32) -> Option<IpAddr> {
+        self.slots.get(slot as usize)?.address
+    }
+
+    /// The pairs of bytes of the value in lower case, if a condition searches it.
+    #[inline]
+    pub(super) fn pairs(&self, slot: u32) -> Option<&Pairs> {
+        self.pairs.get(self.slots.get(slot as usize)?.pairs? as usize)
     }
 
     fn put_some(&mut self, slot: u32, value: Option<&str>) {
@@ -200,7 +238,7 @@ impl Values {
         // Writing into a string cannot fail.
         let _ = write!(self.text, "{value}");
         let range = (from as u32, self.text.len() as u32);
-        self.slots[slot as usize] = Slot { raw: range, lower: range, address: None };
+        self.slots[slot as usize] = Slot { raw: range, lower: range, address: None, pairs: None };
     }
 
     fn put(&mut self, slot: u32, value: &str) {
@@ -216,7 +254,7 @@ impl Values {
             self.text[raw.1 as usize..].make_ascii_lowercase();
             lower = (raw.1, self.text.len() as u32);
         }
-        self.slots[slot as usize] = Slot { raw, lower, address: None };
+        self.slots[slot as usize] = Slot { raw, lower, address: None, pairs: None };
     }
 }
 
@@ -227,7 +265,7 @@ mod tests {
     fn read(names: &[&str], target: &str, headers: &[(&str, &str)]) -> Vec<Option<String>> {
         let mut fields = Fields::default();
         let slots: Vec<u32> =
-            names.iter().map(|name| fields.slot(&Field::parse(name).unwrap(), false)).collect();
+            names.iter().map(|name| fields.slot(&Field::parse(name).unwrap(), Use::Text)).collect();
         let headers = headers.to_vec();
         let context = Context::new("192.168.1.7:5000".parse().unwrap(), target, &headers);
         let mut values = Values::default();
@@ -237,7 +275,7 @@ mod tests {
             &mut values,
         );
         fields.read(&context, &mut values);
-        slots.iter().map(|slot| values.get(*slot).map(|value| value.raw.to_owned())).collect()
+        slots.iter().map(|slot| values.get(*slot).map(str::to_owned)).collect()
     }
 
     fn check(name: &str, target: &str, headers: &[(&str, &str)], expected: Option<&str>) {
@@ -323,7 +361,7 @@ mod tests {
     #[test]
     fn lower_case_and_addresses_are_beside_the_value() {
         let mut fields = Fields::default();
-        let slot = fields.slot(&Field::parse("header.a").unwrap(), true);
+        let slot = fields.slot(&Field::parse("header.a").unwrap(), Use::Address);
         let mut values = Values::default();
         for (value, lower, address) in [
             ("ABC", "abc", None),
@@ -332,9 +370,11 @@ mod tests {
             ("2001:DB8::1", "2001:db8::1", Some("2001:db8::1")),
         ] {
             fields.read(&Context::new("1.2.3.4:5".parse().unwrap(), "/", &vec![("A", value)]), &mut values);
-            let address = address.map(|address| address.parse().unwrap());
-            assert_eq!(values.get(slot), Some(Value { raw: value, lower, address }));
+            let address = address.map(|address| address.parse::<IpAddr>().unwrap());
+            assert_eq!(values.get(slot), Some(value));
+            assert_eq!(values.bytes(slot, false), Some(lower.as_bytes()));
+            assert_eq!(values.address(slot), address);
         }
-        assert_eq!(values.get(7), None);
+        assert_eq!((values.get(7), values.address(7)), (None, None));
     }
 }

@@ -19,9 +19,9 @@ fn holds(operator: Operator, value: Value, case_sensitive: bool, actual: Option<
 
 fn holds_in(condition: &Compiled, context: &Context<'_>) -> bool {
     let (mut fields, mut values) = (Fields::default(), Values::default());
-    let slot = fields.slot(&condition.field, condition.check.wants_address());
+    let slot = fields.slot(&condition.field, condition.check.uses());
     fields.read(context, &mut values);
-    condition.check.holds(values.get(slot))
+    condition.check.holds(&values, slot)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! The number of connections is exact. The rest follows the rules of [`Load`] as each thread sees it: two threads that change it
 //! in the same moment may lose one of the changes, which an average and a count of failures can bear.
 
-use super::{Latency, Load, Loads};
+use super::{Latency, Load, Loads, Reading};
 use crate::clock::Tick;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -116,20 +116,18 @@ fn from_nanos(nanos: u64) -> Option<Tick> {
 }
 
 impl Loads for [Arc<SharedLoad>] {
-    fn active(&self, instance: usize) -> u32 {
-        self.get(instance).map_or(0, |load| load.active.load(Relaxed))
-    }
-    fn is_ejected(&self, instance: usize, now: Tick) -> bool {
-        let until = self.get(instance).map_or(NONE, |load| load.ejected_until.load(Relaxed));
-        until != NONE && now < Duration::from_nanos(until)
+    #[inline]
+    fn reading(&self, instance: usize, now: Tick) -> Reading {
+        let Some(load) = self.get(instance) else { return Reading::NONE };
+        let until = load.ejected_until.load(Relaxed);
+        Reading {
+            active: load.active.load(Relaxed),
+            is_ejected: until != NONE && now < Duration::from_nanos(until),
+            warmth: if load.ready_at.load(Relaxed) == NONE { 1.0 } else { load.get().warmth(now) },
+        }
     }
     fn latency(&self, instance: usize, now: Tick) -> Option<f64> {
         self.get(instance)?.get().latency(now)
-    }
-    fn warmth(&self, instance: usize, now: Tick) -> f32 {
-        self.get(instance)
-            .filter(|load| load.ready_at.load(Relaxed) != NONE)
-            .map_or(1.0, |load| load.get().warmth(now))
     }
 }
 
@@ -148,10 +146,8 @@ mod tests {
         let loads = [Arc::clone(&shared)];
         let check = |plain: &Load, now| {
             assert_eq!(shared.get(), *plain);
-            assert_eq!(loads.active(0), plain.active);
-            assert_eq!(loads.is_ejected(0, now), plain.is_ejected(now));
+            assert_eq!(loads.reading(0, now), [*plain].reading(0, now));
             assert_eq!(loads.latency(0, now), plain.latency(now));
-            assert!((loads.warmth(0, now) - plain.warmth(now)).abs() < 1e-6);
         };
         check(&plain, at(4));
         for round in 0..30_u64 {
@@ -172,8 +168,8 @@ mod tests {
         shared.set_active(1);
         shared.closed();
         shared.closed();
-        assert_eq!(loads.active(0), 0);
+        assert_eq!(loads.reading(0, at(0)).active, 0);
         assert_eq!(SharedLoad::default().get(), Load::default());
-        assert!(!loads.is_ejected(5, at(0)) && loads.latency(5, at(0)).is_none() && loads.active(5) == 0);
+        assert_eq!((loads.reading(5, at(0)), loads.latency(5, at(0))), (Reading::NONE, None));
     }
 }

@@ -13,7 +13,7 @@ const FREE: u32 = 8;
 /// How far above its part of all connections it may be beyond that.
 const BOUND: f64 = 1.25;
 
-pub(super) fn select(candidates: &[Candidate], key: u64) -> Option<usize> {
+pub(super) fn select(candidates: &[Candidate], key: u64, seed: &dyn Fn(u32) -> u64) -> Option<usize> {
     let (active, weights) = candidates.iter().fold((0_u64, 0_u64), |(active, weights), candidate| {
         (active + u64::from(candidate.active), weights + u64::from(candidate.weight))
     });
@@ -22,13 +22,18 @@ pub(super) fn select(candidates: &[Candidate], key: u64) -> Option<usize> {
         candidate.active < FREE
             || f64::from(candidate.active) < (per_weight * f64::from(candidate.weight)).ceil()
     };
-    best(candidates, key, has_room).or_else(|| best(candidates, key, |_| true))
+    let lot = |candidate: &Candidate| mix(key ^ seed(candidate.index));
+    best(candidates, lot, has_room).or_else(|| best(candidates, lot, |_| true))
 }
 
-fn best(candidates: &[Candidate], key: u64, may: impl Fn(&Candidate) -> bool) -> Option<usize> {
+fn best(
+    candidates: &[Candidate],
+    lot_of: impl Fn(&Candidate) -> u64,
+    may: impl Fn(&Candidate) -> bool,
+) -> Option<usize> {
     let mut best: Option<(usize, u64, u32)> = None;
     for (place, candidate) in candidates.iter().enumerate().filter(|(_, candidate)| may(candidate)) {
-        let lot = mix(key ^ candidate.seed);
+        let lot = lot_of(candidate);
         let wins = best.is_none_or(|(_, best_lot, best_weight)| {
             // The logarithm is only needed where the better lot has the smaller weight.
             match (lot > best_lot, candidate.weight.cmp(&best_weight)) {

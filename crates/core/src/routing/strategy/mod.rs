@@ -70,7 +70,7 @@ impl Strategy {
             (Self::RoundRobin, _) => Some(round_robin::select(candidates, (inputs.tick)())),
             (Self::LeastConnections, _) => least_connections::select(candidates, |_| true, (inputs.tick)()),
             (Self::WeightedRandom, _) => weighted_random::select(candidates, inputs.random),
-            (Self::HashBased, _) => hash_based::select(candidates, inputs.key?),
+            (Self::HashBased, _) => hash_based::select(candidates, inputs.key?, inputs.seed),
             (Self::TagBased, _) => tag_based::select(candidates, (inputs.tick)()),
             (Self::PerformanceBased, _) => Some(performance_based::select(candidates, inputs)),
             (Self::Manual, _) => manual::select(candidates),
@@ -110,8 +110,8 @@ pub(super) struct Candidate {
     pub(super) rank: u16,
     /// How many of the wanted tags it has.
     pub(super) matches: u16,
-    /// Its own part of the hash.
-    pub(super) seed: u64,
+    /// The parts of the rule's split that it belongs to, a bit each.
+    pub(super) parts: u16,
 }
 
 /// No limit of places.
@@ -127,6 +127,8 @@ pub(super) struct Inputs<'a> {
     pub(super) random: u64,
     /// Hash of the client's key; none: it has none.
     pub(super) key: Option<u64>,
+    /// What an instance adds to a key for its lot.
+    pub(super) seed: &'a dyn Fn(u32) -> u64,
     /// Latency of an instance, nanoseconds.
     pub(super) latency: &'a dyn Fn(u32) -> Option<f64>,
 }

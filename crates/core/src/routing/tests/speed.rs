@@ -13,19 +13,35 @@ use std::time::Duration;
 /// Five times the budget.
 const BOUND: Duration = Duration::from_micros(50);
 
-fn fleet_with(rule: impl Fn(u32) -> Value) -> (RoutingSnapshot, Vec<Arc<SharedLoad>>) {
+fn fleet_with(rule: impl Fn(u32) -> Value, last: &Value) -> (RoutingSnapshot, Vec<Arc<SharedLoad>>) {
     let text: Vec<_> = (0..500).map(|service| format!("s{service}:2#t{}", service % 10)).collect();
     let services = Fleet::new(&text.join(" ")).snapshot.services().to_vec();
     let mut rules: Vec<_> = (0..999).map(|number| compiled(number + 1, &rule(number))).collect();
-    rules.push(compiled(1000, &json!({"name": "last", "priority": 500})));
+    rules.push(compiled(1000, last));
     let snapshot = RoutingSnapshot::build(services, rules, Strategy::RoundRobin, None);
     let loads = snapshot.instances().map(|_| Arc::new(SharedLoad::default())).collect();
     (snapshot, loads)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a stopwatch")]
 fn measure(what: &str, rule: impl Fn(u32) -> Value, target: &str) -> Duration {
-    let (snapshot, loads) = fleet_with(rule);
+    let wide = measure_to(&rule_to_all(), what, &rule, target);
+    // How much of it the rules are.
+    measure_to(
+        &json!({"name": "last", "priority": 500, "target_services": ["s1"]}),
+        &format!("  {what}: rules only"),
+        &rule,
+        target,
+    );
+    wide
+}
+
+fn rule_to_all() -> Value {
+    json!({"name": "last", "priority": 500})
+}
+
+#[expect(clippy::disallowed_methods, reason = "a stopwatch")]
+fn measure_to(last: &Value, what: &str, rule: impl Fn(u32) -> Value, target: &str) -> Duration {
+    let (snapshot, loads) = fleet_with(rule, last);
     let headers = vec![
         ("Host", "chat.example.org:9090"),
         ("Connection", "Upgrade"),
