@@ -56,7 +56,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "allowed_origins",
         "origins of web pages that may connect through the proxy besides loopback ones; * for all",
     ),
-    ("default_strategy", "how a connection that no rule routes gets its instance: round_robin"),
+    (
+        "default_strategy",
+        "how a connection that no rule routes gets its instance: round_robin, least_connections, weighted_random, hash_based, tag_based or performance_based",
+    ),
     ("queue_size", "clients that may wait for an instance that is full or starting"),
     ("queue_timeout", "seconds a client may wait"),
     (

@@ -26,6 +26,8 @@ pub enum Decision<'a> {
     Wait {
         /// Why nobody is, for the client if it is turned away in the end.
         reason: String,
+        /// For whose instances it waits: clients of one pool wait in one queue.
+        pool: PoolId,
     },
     /// Nobody will be.
     Refuse {
@@ -46,7 +48,9 @@ pub struct Choice<'a> {
     /// By which strategy; `manual` for a client that named a session and so chose the instance itself.
     pub strategy: Strategy,
     /// From which pool.
-    pub pool: PoolKind,
+    pub pool: PoolId,
+    /// How the request came to it.
+    pub kind: PoolKind,
     /// The rule that matched, if one did.
     pub rule: Option<&'a Rule>,
 }
@@ -331,7 +335,14 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
             Pool::Rule(rule) => Some(self.snapshot.plan().rules[rule].rule.rule()),
             _ => None,
         };
-        Choice { instance: self.snapshot.at(index), index, strategy, pool: pool.kind(), rule }
+        Choice {
+            instance: self.snapshot.at(index),
+            index,
+            strategy,
+            pool: pool.id(self.snapshot, self.context, 0),
+            kind: pool.kind(),
+            rule,
+        }
     }
 
     fn nobody(&self, pool: Pool) -> Decision<'s> {
@@ -342,7 +353,10 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
         });
         let whose = pool.whose(self.snapshot, self.context);
         if any_alive {
-            return Decision::Wait { reason: format!("every instance{whose} is full or starting") };
+            return Decision::Wait {
+                reason: format!("every instance{whose} is full or starting"),
+                pool: pool.id(self.snapshot, self.context, 0),
+            };
         }
         let state = if any { "healthy" } else { "running" };
         // A service without instances, or one whose instances are all broken, is wanted running all the same.

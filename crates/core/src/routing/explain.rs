@@ -224,7 +224,7 @@ pub fn explain<L: Loads + ?Sized>(
     let decision = Walk { snapshot, context, live, scratch, trace: &mut notes }.decide();
     let (outcome, reason, choice) = match decision {
         Decision::Go(choice) => (Outcome::Go, None, Some(choice)),
-        Decision::Wait { reason } => (Outcome::Wait, Some(reason), None),
+        Decision::Wait { reason, .. } => (Outcome::Wait, Some(reason), None),
         Decision::Refuse { reason, .. } => (Outcome::Refuse, Some(reason), None),
     };
     let view = |(index, standing): &(u32, Standing)| {

@@ -7,14 +7,14 @@ use crate::ids::{RuleId, ServiceId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A pool, as the name of a counter ([`super::Ticks`]). There are no more of them than services and parts of rules, and some.
+/// A pool, as the name of its counter ([`super::Ticks`]) and its queue. There are no more of them than services and parts of rules, and some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PoolId {
     /// All instances.
     All,
     /// Those of a service.
     Service(ServiceId),
-    /// Those of a rule, or of that part of its split.
+    /// Those of a rule; for counters of that part of its split, else part 0.
     Rule(RuleId, u8),
     /// Those with certain tags. A client may ask for any set of them, so that sets share counters: there are 64.
     Tags(u8),

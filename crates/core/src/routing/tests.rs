@@ -76,7 +76,7 @@ fn a_session_leads_to_its_instance_or_its_service() {
     assert_eq!(fleet.outcomes("/?session_id=a-1", 2), ["a-0", "a-2"]);
     fleet.decide("/?session_id=b-1", |decision| match decision {
         Decision::Go(choice) => {
-            assert_eq!((choice.pool, choice.strategy), (PoolKind::Session, Strategy::Manual))
+            assert_eq!((choice.kind, choice.strategy), (PoolKind::Session, Strategy::Manual))
         }
         other => panic!("{other:?}"),
     });
@@ -111,11 +111,23 @@ fn the_first_rule_that_applies_decides() {
     phone.decide("/", |decision| match decision {
         Decision::Go(choice) => {
             assert_eq!(choice.rule.map(|rule| rule.spec.name.as_str()), Some("mobile"));
-            assert_eq!((choice.strategy, choice.pool), (Strategy::LeastConnections, PoolKind::Rule));
+            assert_eq!((choice.strategy, choice.kind), (Strategy::LeastConnections, PoolKind::Rule));
+            assert!(matches!(choice.pool, PoolId::Rule(_, 0)));
         }
         other => panic!("{other:?}"),
     });
     assert_eq!(fleet.with_headers(&[]).outcomes("/", 3), ["main-0", "main-1", "mobile-0"]);
+    assert_eq!(Fleet::new("a:1#x,y").outcome("/?tag=x"), "a-0");
+    let pool = |target: &str| {
+        let mut pools = Vec::new();
+        Fleet::new("a:1f#x,y").decide(target, |decision| match decision {
+            Decision::Wait { pool, .. } => pools.push(pool),
+            other => panic!("{other:?}"),
+        });
+        pools[0]
+    };
+    assert_eq!(pool("/?tag=x&tag=y"), pool("/?tag=y&tag=x"), "who waits for the same waits in one queue");
+    assert_ne!(pool("/s/a"), pool("/"));
     let full = Fleet::new("a:1f b:1").rules(&[json!({"name": "to a", "target_services": ["a"]})]);
     assert_eq!(full.outcome("/"), "wait: every instance of rule \"to a\" is full or starting");
 }

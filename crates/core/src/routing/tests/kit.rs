@@ -105,7 +105,7 @@ impl Fleet {
         self.with(target, tick, |context, live| {
             match decide(&self.snapshot, context, live, &mut Scratch::default()) {
                 Decision::Go(choice) => choice.instance.name.to_string(),
-                Decision::Wait { reason } => format!("wait: {reason}"),
+                Decision::Wait { reason, .. } => format!("wait: {reason}"),
                 Decision::Refuse { reason, .. } => format!("refuse: {reason}"),
             }
         })
