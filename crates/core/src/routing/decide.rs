@@ -250,7 +250,7 @@ impl<'s, L: Loads + ?Sized, T: Trace> Walk<'s, '_, '_, L, T> {
             tick: &|| self.live.ticks.next(pool.id(self.snapshot, self.context, part.unwrap_or(0))),
             random: self.live.random,
             key,
-            seed: &|index| self.snapshot.seed(index),
+            seeds: self.snapshot.seeds(),
             latency: &|index| self.live.loads.latency(index as usize, self.live.now),
         };
         for strategy in self.strategies(pool) {

@@ -134,6 +134,11 @@ impl Load {
         self.ejected_until.is_some_and(|until| now < until)
     }
 
+    /// Whether it has its full share for good.
+    fn is_warm(&self, now: Tick) -> bool {
+        self.ready_at.is_none_or(|ready_at| now.saturating_sub(ready_at) >= SLOW_START)
+    }
+
     /// The part of its share that it gets while it is new: from a tenth to all of it, in [`SLOW_START`].
     pub fn warmth(&self, now: Tick) -> f32 {
         self.ready_at.map_or(1.0, |ready_at| {

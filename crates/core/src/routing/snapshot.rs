@@ -194,8 +194,8 @@ impl RoutingSnapshot {
         self.owners[index as usize] as usize
     }
 
-    pub(super) fn seed(&self, index: u32) -> u64 {
-        self.seeds[index as usize]
+    pub(super) fn seeds(&self) -> &[u64] {
+        &self.seeds
     }
 
     pub(super) fn instance_count(&self) -> u32 {

@@ -13,6 +13,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct SharedLoad {
     active: AtomicU32,
+    /// [`NEW`] and [`EJECTED`]: mostly neither, and then a reading looks no further.
+    marks: AtomicU32,
     failures: AtomicU32,
     ejections: AtomicU32,
     /// Ticks in nanoseconds (enough for 580 years); [`NONE`] for none.
@@ -24,6 +26,10 @@ pub struct SharedLoad {
 }
 
 const NONE: u64 = u64::MAX;
+/// Perhaps not warm yet.
+const NEW: u32 = 1;
+/// Perhaps still ejected.
+const EJECTED: u32 = 2;
 
 impl Default for SharedLoad {
     fn default() -> Self {
@@ -36,6 +42,7 @@ impl SharedLoad {
     pub fn new(ready_at: Option<Tick>) -> Self {
         Self {
             active: AtomicU32::new(0),
+            marks: AtomicU32::new(if ready_at.is_some() { NEW } else { 0 }),
             failures: AtomicU32::new(0),
             ejections: AtomicU32::new(0),
             ready_at: AtomicU64::new(to_nanos(ready_at)),
@@ -103,6 +110,11 @@ impl SharedLoad {
         self.failures.store(load.failures, Relaxed);
         self.ejections.store(load.ejections, Relaxed);
         self.ejected_until.store(to_nanos(load.ejected_until), Relaxed);
+        if load.ejected_until.is_some() {
+            self.marks.fetch_or(EJECTED, Relaxed);
+        } else {
+            self.marks.fetch_and(!EJECTED, Relaxed);
+        }
         result
     }
 }
@@ -118,13 +130,16 @@ fn from_nanos(nanos: u64) -> Option<Tick> {
 impl Loads for [Arc<SharedLoad>] {
     #[inline]
     fn reading(&self, instance: usize, now: Tick) -> Reading {
-        let Some(load) = self.get(instance) else { return Reading::NONE };
-        let until = load.ejected_until.load(Relaxed);
-        Reading {
-            active: load.active.load(Relaxed),
-            is_ejected: until != NONE && now < Duration::from_nanos(until),
-            warmth: if load.ready_at.load(Relaxed) == NONE { 1.0 } else { load.get().warmth(now) },
+        let Some(shared) = self.get(instance) else { return Reading::NONE };
+        let active = shared.active.load(Relaxed);
+        if shared.marks.load(Relaxed) == 0 {
+            return Reading { active, ..Reading::NONE };
         }
+        let load = shared.get();
+        if load.is_warm(now) {
+            shared.marks.fetch_and(!NEW, Relaxed);
+        }
+        Reading { active, is_ejected: load.is_ejected(now), warmth: load.warmth(now) }
     }
     fn latency(&self, instance: usize, now: Tick) -> Option<f64> {
         self.get(instance)?.get().latency(now)

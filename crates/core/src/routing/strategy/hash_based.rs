@@ -13,7 +13,7 @@ const FREE: u32 = 8;
 /// How far above its part of all connections it may be beyond that.
 const BOUND: f64 = 1.25;
 
-pub(super) fn select(candidates: &[Candidate], key: u64, seed: &dyn Fn(u32) -> u64) -> Option<usize> {
+pub(super) fn select(candidates: &[Candidate], key: u64, seeds: &[u64]) -> Option<usize> {
     let (active, weights) = candidates.iter().fold((0_u64, 0_u64), |(active, weights), candidate| {
         (active + u64::from(candidate.active), weights + u64::from(candidate.weight))
     });
@@ -22,7 +22,8 @@ pub(super) fn select(candidates: &[Candidate], key: u64, seed: &dyn Fn(u32) -> u
         candidate.active < FREE
             || f64::from(candidate.active) < (per_weight * f64::from(candidate.weight)).ceil()
     };
-    let lot = |candidate: &Candidate| mix(key ^ seed(candidate.index));
+    let lot =
+        |candidate: &Candidate| mix(key ^ seeds.get(candidate.index as usize).copied().unwrap_or_default());
     best(candidates, lot, has_room).or_else(|| best(candidates, lot, |_| true))
 }
 

@@ -70,7 +70,7 @@ impl Strategy {
             (Self::RoundRobin, _) => Some(round_robin::select(candidates, (inputs.tick)())),
             (Self::LeastConnections, _) => least_connections::select(candidates, |_| true, (inputs.tick)()),
             (Self::WeightedRandom, _) => weighted_random::select(candidates, inputs.random),
-            (Self::HashBased, _) => hash_based::select(candidates, inputs.key?, inputs.seed),
+            (Self::HashBased, _) => hash_based::select(candidates, inputs.key?, inputs.seeds),
             (Self::TagBased, _) => tag_based::select(candidates, (inputs.tick)()),
             (Self::PerformanceBased, _) => Some(performance_based::select(candidates, inputs)),
             (Self::Manual, _) => manual::select(candidates),
@@ -127,8 +127,8 @@ pub(super) struct Inputs<'a> {
     pub(super) random: u64,
     /// Hash of the client's key; none: it has none.
     pub(super) key: Option<u64>,
-    /// What an instance adds to a key for its lot.
-    pub(super) seed: &'a dyn Fn(u32) -> u64,
+    /// What each instance of the snapshot adds to a key for its lot.
+    pub(super) seeds: &'a [u64],
     /// Latency of an instance, nanoseconds.
     pub(super) latency: &'a dyn Fn(u32) -> Option<f64>,
 }

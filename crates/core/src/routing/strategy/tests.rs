@@ -3,6 +3,7 @@
 use super::*;
 use crate::routing::hash::{hash, mix};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 fn candidate(index: u32) -> Candidate {
     Candidate {
@@ -17,9 +18,7 @@ fn candidate(index: u32) -> Candidate {
     }
 }
 
-fn seed(index: u32) -> u64 {
-    mix(u64::from(index) + 77)
-}
+static SEEDS: LazyLock<Vec<u64>> = LazyLock::new(|| (0..1000).map(|index: u64| mix(index + 77)).collect());
 
 fn weighted(weights: &[u32]) -> Vec<Candidate> {
     weights
@@ -40,7 +39,7 @@ fn select(
     random: u64,
     key: Option<u64>,
 ) -> Option<usize> {
-    strategy.select(candidates, &Inputs { tick: &|| tick, random, key, seed: &seed, latency: &|_| None })
+    strategy.select(candidates, &Inputs { tick: &|| tick, random, key, seeds: &SEEDS, latency: &|_| None })
 }
 
 /// How often each is taken in `count` choices with tick, random number and key of their own.
@@ -222,7 +221,7 @@ fn performance_takes_the_quicker_of_two() {
                 tick: &|| 0,
                 random: mix(number),
                 key: None,
-                seed: &seed,
+                seeds: &SEEDS,
                 latency: &|index| latencies[index as usize],
             };
             *counts.entry(Strategy::PerformanceBased.select(candidates, &inputs).unwrap()).or_insert(0) += 1;
