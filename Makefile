@@ -50,7 +50,8 @@ fuzz: SECONDS ?= 60
 fuzz: ## a minute (or SECONDS=…) of arbitrary bytes for each reader of what others wrote; needs the nightly compiler
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 	for target in $$(sed -n 's/^name = "\(.*_reader\|.*_event\)"/\1/p' fuzz/Cargo.toml); do \
-	  cargo +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -max_len=65536; \
+	  mkdir -p "fuzz/corpus/$$target"; \
+	  cargo +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(SECONDS) -max_len=65536; \
 	done
 
 coverage: ## the tests with a report of the lines they miss, in target/coverage/html

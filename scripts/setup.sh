@@ -13,6 +13,7 @@ need python3 python3  # agent files
 need node nodejs      # the example of a command agent
 if [ "${1:-}" != run ]; then
   need git git
+  need npm npm # the TypeScript client
   python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv) # packages for tests, below
   llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
   need "llvm-cov-$llvm" "llvm-$llvm" # coverage; the version must be that of rustc
@@ -38,5 +39,12 @@ if [ "${1:-}" != run ] && ! cmp -s scripts/requirements.txt "$python/complete.tx
   "$python/bin/python" -m pip --quiet --disable-pip-version-check install \
     --require-hashes --only-binary :all: --requirement scripts/requirements.txt
   cp scripts/requirements.txt "$python/complete.txt" # the last step: without it all of this is done again
+fi
+# What compiles and tests the TypeScript client; likewise.
+client=examples/client/typescript
+if [ "${1:-}" != run ] && ! cmp -s "$client/package-lock.json" "$client/node_modules/.complete.json"; then
+  echo "setup: installing the packages of $client"
+  npm --prefix "$client" ci --silent --no-audit --no-fund
+  cp "$client/package-lock.json" "$client/node_modules/.complete.json"
 fi
 [ "${1:-}" = run ] || echo "setup: complete"

@@ -5,8 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::time::Duration;
 
 /// How it is called.
-pub(crate) const USAGE: &str =
-    "myagent-bench load connect|ping|message[=TEXT] ADDRESS TARGET COUNT SECONDS";
+pub(crate) const USAGE: &str = "myagent-bench load connect|ping|message[=TEXT] ADDRESS TARGET COUNT SECONDS";
 
 /// Puts the load on and says what came of it.
 pub(crate) fn run(arguments: &[String]) -> Result<String> {

@@ -83,12 +83,15 @@ fn mend(number: u32, bytes: &[u8]) -> Vec<u8> {
 fuzz_target!(|bytes: &[u8]| {
     READING.with(|reading| {
         let Reading { folder, journal, starts } = reading;
+        // The first byte says how much of the rest is in the second segment.
+        let Some((share, bytes)) = bytes.split_first() else { return };
+        let (first, second) =
+            bytes.split_at(bytes.len() * usize::from(u8::MAX - share) / usize::from(u8::MAX));
         let start = Uuid::from_u128(starts.get());
         starts.set(starts.get() + 1);
         let log = folder.path().join(start.to_string());
         fs::create_dir(&log).expect("a folder for the log");
         fs::write(log.join("owner"), "{}").expect("an owner's file");
-        let (first, second) = bytes.split_at(bytes.len() - bytes.len() / 4);
         fs::write(log.join("00000001.log"), mend(1, first)).expect("a segment");
         fs::write(log.join("00000002.log"), mend(2, second)).expect("a segment");
         for number in 1..=2 {

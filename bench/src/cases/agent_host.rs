@@ -12,14 +12,15 @@ use crate::load::{Exchange, Talk};
 use crate::report::{Budget, Report};
 use anyhow::{Context, Result};
 use peer::Peer;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Tokens of an answer of `tokens.py`.
 const TOKENS: f64 = 200.0;
 /// What was promised: ours ÷ the peer.
 const PROMISE: Budget = Budget::AtLeast(1.5);
-/// Not to be compared with anything.
 const OURS: &str = "agent host";
+const BARE: &str = "agent host without journal";
+const THEIRS: &str = "websockets server";
 
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let fleet = Fleet::up(bench).await?;
@@ -32,18 +33,13 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         // The same interpreter on both sides.
         let source = json!({"kind": "file", "path": file, "python": python});
         let server = python.as_deref().map(|python| Peer::start(python, &file)).transpose()?;
-        let mut services = vec![(OURS, agent.to_owned())];
-        fleet.register(agent, source.clone(), json!({})).await?;
-        let bare = format!("{agent}-bare");
-        if journal_can_be_off(&fleet, &bare, source).await? {
-            services.push(("agent host without journal", bare));
-        } else {
-            report.note("  no setting `journal_max_mb`: what the journal costs is not measured");
-        }
         let mut places = Vec::new();
-        for (name, service) in services {
-            fleet.start(&service).await?;
-            places.push((name, fleet.running(&service).await?.pop().context("no instance")?));
+        for (name, service, options) in [
+            (OURS, agent.to_owned(), json!({})),
+            (BARE, format!("{agent}-bare"), json!({"config": {"journal_max_mb": 0}})),
+        ] {
+            let instance = fleet.run(&service, source.clone(), options).await?.pop();
+            places.push((name, instance.context("no instance")?));
         }
         let ways = || {
             let ours = places.iter().map(|(name, instance)| {
@@ -53,16 +49,15 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
                     &[("runner", instance.runner_pid), ("worker", instance.pid)],
                 )
             });
-            let theirs = server
-                .iter()
-                .map(|server| Way::new("websockets server", server.address, &[("server", server.pid())]));
+            let theirs =
+                server.iter().map(|server| Way::new(THEIRS, server.address, &[("server", server.pid())]));
             ours.chain(theirs).collect::<Vec<_>>()
         };
         if agent == "echo" {
             for count in [64, 16, 1] {
                 let what = format!("echo × {count}");
-                // One client alone measures how fast processes are woken, and we have one more to wake.
-                let budget = if count > 1 { PROMISE } else { Budget::None };
+                // Few clients measure how fast processes are woken, and we have one more to wake.
+                let budget = if count == 64 { PROMISE } else { Budget::None };
                 measure(bench, report, ways(), &what, (count, "hello"), (1.0, "/s"), budget)?;
             }
         } else {
@@ -79,15 +74,6 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Registers the service without a journal; false: there is no such setting.
-async fn journal_can_be_off(fleet: &Fleet, name: &str, source: Value) -> Result<bool> {
-    match fleet.register(name, source, json!({"config": {"journal_max_mb": 0}})).await {
-        Ok(()) => Ok(true),
-        Err(error) if format!("{error:#}").contains("journal_max_mb") => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// The same load on all ways: so many clients that say this. An answer counts as so many of a unit; the budget is one for the
@@ -107,14 +93,12 @@ fn measure(
     for way in &ways {
         way.lines(report, what, each, unit);
     }
-    let (ours, others) = ways.split_first().context("no way")?;
+    let [ours, others @ ..] = &ways[..] else { return Ok(()) };
     for other in others {
+        let budget = if other.name == THEIRS { budget } else { Budget::None };
         let against = format!("{what}: {OURS} ÷ {}", other.name);
-        let theirs = other.name == "websockets server";
-        let budget = if theirs { budget } else { Budget::None };
         report.ratio(&format!("{against}, rate"), &ours.rate(), &other.rate(), budget);
-        let turned = format!("{what}: {} ÷ {OURS}, CPU", other.name);
-        report.ratio(&turned, &other.cpu(), &ours.cpu(), Budget::None);
+        report.ratio(&format!("{against}, CPU"), &ours.cpu(), &other.cpu(), Budget::None);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What the program takes: the table of commands. What they do is in `commands`; arguments that several share in `args`.
 
-use crate::args::looking::{EventsArgs, HealthArgs, LogsArgs};
+use crate::args::looking::{ConnectionsArgs, DisconnectArgs, EventsArgs, HealthArgs, LogsArgs};
 use crate::args::select::Selection;
 use crate::args::server::{ApiArgs, DaemonArgs, ProxyArgs, ShutdownArgs, UpArgs};
 use crate::args::service::{RegisterArgs, UpdateArgs};
@@ -136,6 +136,18 @@ pub(crate) enum Command {
     /// Show the health of a service and its instances.
     #[command(after_help = "Example:\n  myagent-manager health weather --check")]
     Health(HealthArgs),
+    /// List open connections, the newest first.
+    #[command(after_help = "Examples:\n  \
+        myagent-manager connections --service weather\n  \
+        myagent-manager connections --ip 192.0.2.7 --format json\n\n\
+        What is shown is at most about a second old.")]
+    Connections(ConnectionsArgs),
+    /// Close connections; the client gets a close frame with the code and the reason.
+    #[command(after_help = "Examples:\n  \
+        myagent-manager disconnect 0199d3a0-4f2c-7b31-9d55-0c8e6b1f2a77\n  \
+        myagent-manager disconnect 0199d3a0-4f2c --reason 'come back later' --code 1013\n\n\
+        Exit code 1 if one of them is not open, or does not end within two seconds.")]
+    Disconnect(DisconnectArgs),
     /// Show what happened: who, what, to which service, why.
     #[command(after_help = "Example:\n  myagent-manager events -f --service weather")]
     Events(EventsArgs),

@@ -197,6 +197,11 @@ pub(crate) fn service_path(name: &str, rest: &str) -> String {
     format!("/api/v1/services/{}{rest}", escape(name))
 }
 
+/// The path of a connection, with whatever a person typed as its id.
+pub(crate) fn connection_path(id: &str, rest: &str) -> String {
+    format!("/api/v1/connections/{}{rest}", escape(id))
+}
+
 /// A query of the values that are given.
 pub(crate) fn query(pairs: &[(&str, Option<String>)]) -> String {
     let given = pairs.iter().filter_map(|(name, value)| Some(format!("{name}={}", escape(value.as_ref()?))));

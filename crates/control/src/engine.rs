@@ -1,19 +1,23 @@
 //! The engine: owns the fleet, takes commands and updates one at a time, does what the plan says.
 
+use crate::connections::{Audience, Disconnect, Notification};
 use crate::fleet::{Entry, Fleet, Slot, unobserved};
 use crate::handle::{EventFilter, Handle, HealthRecord, RestartMode, StopAll, Views};
 use crate::publish;
+use crate::sums::SUMS_EVERY;
 use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
 use myagent_core::reconcile::{Action, ActionKind};
 use myagent_core::request::{Changes, NewService};
 use myagent_core::routing::RoutingSnapshot;
 use myagent_core::service::Desired;
-use myagent_core::view::ServiceView;
+use myagent_core::view::{DisconnectView, NotificationView, ServiceView};
 use myagent_core::wire::control::Sums;
-use myagent_core::{Clock, InstanceKey, ServiceId};
+use myagent_core::{Clock, ConnectionId, InstanceKey, ServiceId, StartId};
 use myagent_store::{EventDraft, HealthCheck, Store, StoreError, StoredInstance};
-use myagent_supervisor::{Command as InstanceCommand, Deps, Past, Ports, RunnerRecord, Update, What};
+use myagent_supervisor::{
+    Command as InstanceCommand, Deps, OpenConnections, Past, Ports, RunnerRecord, Update, What,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +72,8 @@ pub(crate) enum Command {
     CheckHealth { name: String, answer: Answer<Vec<HealthRecord>> },
     HealthHistory { name: String, limit: usize, answer: Answer<Vec<HealthRecord>> },
     Events { filter: EventFilter, answer: Answer<Vec<Event>> },
+    Disconnect { what: Disconnect, id: ConnectionId, who: String, answer: Answer<DisconnectView> },
+    Notify { what: Box<Notification>, to: Audience, who: String, answer: Answer<NotificationView> },
     ShutDown { instances: StopAll, who: String, answer: Answer<()> },
 }
 
@@ -103,18 +109,26 @@ impl Engine {
         let (views, view_receiver) = watch::channel(Arc::default());
         let (routing, routing_receiver) = watch::channel(Arc::default());
         let events = broadcast::Sender::new(EVENTS);
+        let connections = OpenConnections::default();
         let handle = Handle {
             commands,
             views: view_receiver,
             routing: routing_receiver,
             events: events.clone(),
             log_dir: config.supervisor.log_dir.clone(),
+            connections: connections.clone(),
+            clock: config.supervisor.clock.clone(),
         };
         let mut engine = Self {
             store: Arc::new(config.store),
             clock: config.supervisor.clock.clone(),
             fleet: Fleet::default(),
-            deps: Deps { config: config.supervisor, ports: Ports::new(config.port_range), updates },
+            deps: Deps {
+                config: config.supervisor,
+                ports: Ports::new(config.port_range),
+                updates,
+                connections,
+            },
             allow_sources: config.allow_sources,
             views,
             routing,
@@ -137,6 +151,12 @@ impl Engine {
 
     fn load(&mut self) -> Result<(), StoreError> {
         let mut totals = self.store.totals()?;
+        let mut live: BTreeMap<(InstanceKey, StartId), Sums> = self
+            .store
+            .live_sums()?
+            .into_iter()
+            .map(|(key, start_id, sums)| ((key, start_id), sums))
+            .collect();
         for service in self.store.services()? {
             let id = service.service_id;
             let secrets = match self.store.secrets(id) {
@@ -150,26 +170,47 @@ impl Engine {
             let retired = totals.remove(&id).unwrap_or_default();
             self.fleet.insert(Entry::new(service, secrets, retired));
         }
+        for (key, totals) in self.store.instance_totals()? {
+            if let Some(entry) = self.fleet.services.get_mut(&key.service_id) {
+                entry.retired_instances.insert(key.index, totals);
+            }
+        }
         let stored = self.store.instances()?;
         let known = stored.iter().map(|instance| instance.start_id).collect();
         let (exe, config) = (self.deps.config.exe.clone(), self.deps.config.clone());
         let strays = crate::strays::find(&config.tree_dir, &known);
         self.work.spawn(crate::strays::clear(exe, config, strays));
         for instance in stored {
-            self.take_up(instance)?;
+            let sums = live.remove(&(instance.key(), instance.start_id)).unwrap_or_default();
+            self.take_up(instance, sums)?;
+        }
+        // Of runners that nobody will find again.
+        for ((key, _), sums) in live {
+            self.retire(key, &sums);
         }
         Ok(())
     }
 
     /// An instance that an earlier manager had.
-    fn take_up(&mut self, stored: StoredInstance) -> Result<(), StoreError> {
+    fn take_up(&mut self, stored: StoredInstance, sums: Sums) -> Result<(), StoreError> {
         let key = stored.key();
-        let Some(entry) = self.fleet.services.get_mut(&key.service_id) else {
+        if !self.fleet.services.contains_key(&key.service_id) {
             // Its service was removed while it was being stopped: its runner is a stray now.
             self.store.delete_instance(key)?;
             return Ok(());
+        }
+        let Some(pid) = stored.runner_pid else {
+            self.retire(key, &sums);
+            return Ok(());
         };
-        let Some(pid) = stored.runner_pid else { return Ok(()) };
+        if crate::strays::is_of_another(&stored.tree, &self.deps.config.tree_dir) {
+            // The database is a copy. Its runners are those of the original.
+            tracing::warn!(tree = %stored.tree.display(), "an instance of another data directory is left alone");
+            self.retire(key, &sums);
+            self.store.delete_instance(key)?;
+            return Ok(());
+        }
+        let Some(entry) = self.fleet.services.get_mut(&key.service_id) else { return Ok(()) };
         let past = Past {
             runner: Some(RunnerRecord {
                 start_id: stored.start_id,
@@ -187,6 +228,7 @@ impl Engine {
             error: stored.error.clone(),
             last_exit: stored.last_exit.clone(),
             last_lines: stored.last_lines.clone(),
+            sums: sums.clone(),
         };
         let wanted = entry.wanted(key.index);
         let handle = myagent_supervisor::spawn(&mut self.tasks, self.deps.clone(), wanted, past);
@@ -196,6 +238,7 @@ impl Engine {
         observed.may_become_eligible = true;
         let mut slot = Slot::new(handle, observed);
         slot.stored = Some(stored);
+        slot.stored_sums = sums;
         entry.slots.insert(key.index, slot);
         Ok(())
     }
@@ -204,7 +247,7 @@ impl Engine {
     pub async fn run(mut self) {
         let mut sweep = interval(self.sweep);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pruned = Instant::now();
+        let (mut pruned, mut summed) = (Instant::now(), Instant::now());
         while !self.done {
             tokio::select! {
                 Some(command) = self.commands.recv() => self.command(command),
@@ -226,6 +269,10 @@ impl Engine {
                 },
                 _ = sweep.tick() => {
                     self.store_checks();
+                    if summed.elapsed() >= SUMS_EVERY {
+                        summed = Instant::now();
+                        self.store_sums();
+                    }
                     if pruned.elapsed() >= PRUNE_EVERY {
                         pruned = Instant::now();
                         self.prune();
@@ -237,6 +284,7 @@ impl Engine {
             self.end_if_done();
         }
         self.store_checks();
+        self.store_sums();
         self.work.shutdown().await;
         self.tasks.shutdown().await;
     }
@@ -313,21 +361,6 @@ impl Engine {
             }),
             What::RunnerEnded(sums) => self.retire(key, &sums),
         }
-    }
-
-    /// What a runner has counted is the service's from now on, and no longer the instance's.
-    fn retire(&mut self, key: InstanceKey, sums: &Sums) {
-        if *sums == Sums::default() {
-            return;
-        }
-        let id = key.service_id;
-        if let Some(entry) = self.fleet.services.get_mut(&id) {
-            entry.retired.add(sums);
-            if let Some(slot) = entry.slots.get_mut(&key.index) {
-                slot.observed.report.take_sums();
-            }
-        }
-        self.try_store("store sums", |store| store.add_totals(id, sums));
     }
 
     fn store_checks(&mut self) {

@@ -6,7 +6,7 @@ use myagent_core::instance::InstanceState;
 use myagent_core::routing::RoutedService;
 use myagent_core::service::{Desired, Service};
 use myagent_core::view::ServiceView;
-use myagent_core::wire::control::{Report, Sums};
+use myagent_core::wire::control::{Report, Sums, Totals};
 use myagent_core::{InstanceKey, ServiceId, reconcile};
 use myagent_store::StoredInstance;
 use myagent_supervisor::{Command, InstanceHandle, Observed, Wanted};
@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) slots: BTreeMap<u32, Slot>,
     /// Sums of runners that have ended.
     pub(crate) retired: Sums,
+    /// The same by instance.
+    pub(crate) retired_instances: BTreeMap<u32, Totals>,
     pub(crate) view: Option<Arc<ServiceView>>,
     pub(crate) routed: Option<RoutedService>,
 }
@@ -38,6 +40,8 @@ pub(crate) struct Slot {
     pub(crate) handle: InstanceHandle,
     pub(crate) observed: Observed,
     pub(crate) stored: Option<StoredInstance>,
+    /// What its runner had counted when that was last stored.
+    pub(crate) stored_sums: Sums,
     told: Told,
 }
 
@@ -75,7 +79,7 @@ impl Told {
 
 impl Slot {
     pub(crate) fn new(handle: InstanceHandle, observed: Observed) -> Self {
-        Self { handle, observed, stored: None, told: Told::default() }
+        Self { handle, observed, stored: None, stored_sums: Sums::default(), told: Told::default() }
     }
 
     /// Start, stop or restart; what is shown until the instance has taken notice is what it will be.
@@ -140,7 +144,15 @@ pub(crate) fn unobserved() -> Observed {
 impl Entry {
     pub(crate) fn new(service: Service, secrets: BTreeMap<String, String>, retired: Sums) -> Self {
         let (service, secrets) = (Arc::new(service), Arc::new(secrets));
-        Self { service, secrets, slots: BTreeMap::new(), retired, view: None, routed: None }
+        Self {
+            service,
+            secrets,
+            slots: BTreeMap::new(),
+            retired,
+            retired_instances: BTreeMap::new(),
+            view: None,
+            routed: None,
+        }
     }
 
     pub(crate) fn wanted(&self, index: u32) -> Wanted {

@@ -3,6 +3,7 @@
 use crate::engine::Command;
 use crate::logs;
 use jiff::Timestamp;
+use myagent_core::Clock;
 use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
 use myagent_core::instance::InstanceState;
@@ -10,6 +11,7 @@ use myagent_core::request::{Changes, LogLine, LogQuery, NewService};
 use myagent_core::routing::RoutingSnapshot;
 use myagent_core::service::Desired;
 use myagent_core::view::{FleetView, ServiceView};
+use myagent_supervisor::OpenConnections;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -72,6 +74,8 @@ pub struct Handle {
     pub(crate) routing: watch::Receiver<Arc<RoutingSnapshot>>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) log_dir: PathBuf,
+    pub(crate) connections: OpenConnections,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Handle {
@@ -251,7 +255,7 @@ impl Handle {
         Ok(view.instances.iter().map(|instance| instance.name.clone()).collect())
     }
 
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, Problem>>) -> Command,
     ) -> Result<T, Problem> {

@@ -11,6 +11,7 @@
 
 mod check;
 mod commands;
+mod connections;
 mod engine;
 mod fleet;
 mod handle;
@@ -18,7 +19,9 @@ mod logs;
 mod publish;
 mod rolling;
 mod strays;
+mod sums;
 mod views;
 
+pub use connections::{Disconnect, Level, Notification};
 pub use engine::{Config, Engine, SweepInterval};
 pub use handle::{EventFilter, Handle, HealthRecord, RestartMode, StopAll};

@@ -1,4 +1,4 @@
-//! Runners that nobody knows: a manager was killed between starting one and storing it, or its service was removed. They
+//! Runners that are not ours to keep, or not ours at all. Those that nobody knows: a manager was killed between starting one and storing it, or its service was removed. They
 //! are asked to stop; what they leave is killed.
 
 use myagent_core::StartId;
@@ -23,6 +23,13 @@ pub(crate) fn find(tree_dir: &Path, known: &BTreeSet<StartId>) -> Vec<(StartId, 
         .collect()
 }
 
+/// Whether this list is in a folder that is there and not ours. A folder that was moved with everything in it is ours.
+pub(crate) fn is_of_another(tree: &Path, tree_dir: &Path) -> bool {
+    let real = |folder: &Path| folder.canonicalize().ok();
+    let theirs = tree.parent().and_then(real);
+    theirs.is_some() && theirs != real(tree_dir)
+}
+
 /// Clears up after them.
 pub(crate) async fn clear(exe: PathBuf, config: myagent_supervisor::Config, strays: Vec<(StartId, PathBuf)>) {
     for (start_id, path) in strays {
@@ -35,6 +42,17 @@ pub(crate) async fn clear(exe: PathBuf, config: myagent_supervisor::Config, stra
 mod tests {
     use super::*;
     use uuid::Uuid;
+
+    #[test]
+    fn a_copied_database_names_the_folder_of_the_original() {
+        let (ours, original) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let link = ours.path().join("link");
+        std::os::unix::fs::symlink(ours.path(), &link).unwrap();
+        assert!(is_of_another(&original.path().join("a.json"), ours.path()));
+        assert!(!is_of_another(&ours.path().join("a.json"), ours.path()));
+        assert!(!is_of_another(&link.join("a.json"), ours.path()));
+        assert!(!is_of_another(&original.path().join("moved").join("a.json"), ours.path()));
+    }
 
     #[test]
     fn only_what_is_there_and_unknown_is_a_stray() {

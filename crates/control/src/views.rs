@@ -13,10 +13,13 @@ pub(crate) fn service(entry: &Entry) -> ServiceView {
     let instances: Vec<InstanceView> = (0..service.replicas.max(highest))
         .filter(|index| *index < service.replicas || entry.slots.contains_key(index))
         .map(|index| {
-            entry
-                .slots
-                .get(&index)
-                .map_or_else(|| stopped(service, index), |slot| instance(service, index, slot))
+            let slot = entry.slots.get(&index);
+            let mut view =
+                slot.map_or_else(|| stopped(service, index), |slot| instance(service, index, slot));
+            if let Some(retired) = entry.retired_instances.get(&index) {
+                view.totals.add(retired);
+            }
+            view
         })
         .collect();
     let first = instances.first();
@@ -56,6 +59,7 @@ fn stats(entry: &Entry) -> ServiceStats {
     let is_file = matches!(entry.service.source, Source::File { .. });
     let mut stats = ServiceStats {
         totals: entry.retired.totals,
+        rules: entry.retired.rules.clone(),
         session_totals: is_file.then(|| Box::new(entry.retired.sessions.clone())),
         ..ServiceStats::default()
     };
@@ -65,6 +69,9 @@ fn stats(entry: &Entry) -> ServiceStats {
         stats.active_sessions += report.active_sessions;
         stats.detached_sessions += report.detached_sessions;
         stats.totals.add(&report.totals);
+        for (rule, traffic) in &report.rules {
+            stats.rules.entry(rule.clone()).or_default().add(traffic);
+        }
         if let (Some(sum), Some(sessions)) = (&mut stats.session_totals, &report.session_totals) {
             sum.add(sessions);
         }
@@ -104,6 +111,7 @@ fn instance(service: &Service, index: u32, slot: &Slot) -> InstanceView {
         active_connections: observed.report.active_connections,
         active_sessions: observed.report.active_sessions,
         detached_sessions: observed.report.detached_sessions,
+        totals: observed.report.totals,
         cpu_percent: (usage.cpu_percent * 10.0).round() / 10.0,
         memory_mb: (usage.memory_bytes as f64 / 104_857.6).round() / 10.0,
         processes: usage.processes,
@@ -137,6 +145,7 @@ fn stopped(service: &Service, index: u32) -> InstanceView {
         active_connections: 0,
         active_sessions: 0,
         detached_sessions: 0,
+        totals: myagent_core::wire::control::Totals::default(),
         cpu_percent: 0.0,
         memory_mb: 0.0,
         processes: 0,

@@ -4,11 +4,13 @@
 //! random numbers are arguments, so that every decision can be tested with a table in microseconds.
 //!
 //! Where to go: what a user wants is in [`service`] and [`config`]; the life of an instance in [`lifecycle`], with
-//! [`restart`], [`health`] and [`ports`] beside it; what to do next in [`reconcile`]; who gets a client in [`routing`];
+//! [`restart`], [`health`] and [`ports`] beside it; what to do next in [`reconcile`]; who gets a client in [`routing`],
+//! and who has one in [`connections`];
 //! what manager, runner and proxy say to each other in [`wire`].
 
 pub mod clock;
 pub mod config;
+pub mod connections;
 pub mod error;
 pub mod event;
 pub mod health;

@@ -2,15 +2,16 @@
 
 use crate::config::ServiceConfig;
 use crate::health::Health;
-use crate::ids::ServiceId;
+use crate::ids::{ConnectionId, ServiceId};
 use crate::instance::{Exit, InstanceState};
 use crate::service::{Desired, Source};
-use crate::wire::control::Totals;
+use crate::wire::control::{Totals, Traffic};
 use crate::wire::sessions::SessionTotals;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 /// A service with everything that is known of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +79,9 @@ pub struct ServiceStats {
     /// Since registration.
     #[serde(flatten)]
     pub totals: Totals,
+    /// The same of the connections that a rule routed, by the rule's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, Traffic>,
     /// What became of sessions and turns since registration; none for commands and external services, whose sessions we do
     /// not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,6 +129,9 @@ pub struct InstanceView {
     /// Those of them without a connection.
     #[serde(default)]
     pub detached_sessions: u32,
+    /// Since registration, also across restarts.
+    #[serde(default)]
+    pub totals: Totals,
     /// Of the whole process tree, percent of one core.
     pub cpu_percent: f64,
     /// Of the whole process tree, MiB.
@@ -164,6 +171,112 @@ pub struct FleetView {
     /// What became of the sessions and turns of agent files since registration.
     #[serde(default)]
     pub session_totals: SessionTotals,
+}
+
+/// What an open connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConnectionStatus {
+    /// A message went either way within the last minute.
+    Active,
+    /// None did.
+    Idle,
+    /// It was asked to close.
+    Closing,
+}
+
+impl ConnectionStatus {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Idle, Self::Closing];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Idle => "idle",
+            Self::Closing => "closing",
+        }
+    }
+}
+
+impl fmt::Display for ConnectionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An open connection, as its runner last reported it: at most about a second old.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionView {
+    /// Its id, also in the `X-MyAgent-Connection-Id` of the answer to its handshake.
+    pub connection_id: ConnectionId,
+    /// The newest session seen on it.
+    pub session_id: Option<String>,
+    /// Address of the client.
+    pub client_ip: IpAddr,
+    /// Its port.
+    pub client_port: u16,
+    /// Its `User-Agent`, at most 200 bytes.
+    pub user_agent: Option<String>,
+    /// The service that it talks to.
+    pub target_service_id: ServiceId,
+    /// The instance that it talks to: `weather-0`.
+    pub instance: String,
+    /// How it was routed; none: it came to the instance's own port.
+    pub routing_strategy: Option<String>,
+    /// The rule that routed it, if one did.
+    pub rule: Option<String>,
+    /// What it is doing.
+    pub status: ConnectionStatus,
+    /// When it was opened.
+    pub connected_at: Timestamp,
+    /// Last message either way.
+    pub last_activity: Timestamp,
+    /// Bytes to the client.
+    pub bytes_sent: u64,
+    /// Bytes from the client.
+    pub bytes_received: u64,
+    /// Messages either way.
+    pub message_count: u64,
+}
+
+/// Open connections in numbers, and what rules have routed since their services were registered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionStats {
+    /// How many are open.
+    pub total_connections: u64,
+    /// By status.
+    pub by_status: BTreeMap<String, u64>,
+    /// By name of the service.
+    pub by_service: BTreeMap<String, u64>,
+    /// By name of the instance.
+    pub by_instance: BTreeMap<String, u64>,
+    /// By strategy; `direct` came to the instance's own port.
+    pub by_strategy: BTreeMap<String, u64>,
+    /// By name of the rule that routed them.
+    pub by_rule: BTreeMap<String, u64>,
+    /// All connections since registration, by name of the rule that routed them.
+    pub rules: BTreeMap<String, Traffic>,
+}
+
+/// What came of closing a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisconnectView {
+    /// Which.
+    pub connection_id: ConnectionId,
+    /// It is closed; false: it was told to, and had not ended after two seconds.
+    pub closed: bool,
+    /// Close code that the client was sent; 1006: it was told nothing.
+    pub code: u16,
+    /// Reason that it was sent.
+    pub reason: String,
+}
+
+/// What came of a notification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationView {
+    /// Connections that get it: open, meant, and asked for events of our own.
+    pub connections: u64,
 }
 
 /// The manager itself.

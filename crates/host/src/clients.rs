@@ -40,6 +40,9 @@ impl Inner {
         }
         let event = ClientEvent::parse(text).map_err(|error| self.bad_frame(conn, &error))?;
         let reach = |id: Option<&str>, tell: &str| {
+            if let Some(key) = id.and_then(parse_id).filter(|key| conn.has_lost(*key)) {
+                return Err(self.has_moved(conn, key, tell));
+            }
             let session = self.reach(conn, id, tell, missing)?;
             // One that was taken over may have messages that wait for nothing but their client.
             self.pump(&session, &mut session.state.borrow_mut());
@@ -55,12 +58,7 @@ impl Inner {
             ClientEvent::Response { session, step, content } => {
                 self.response(&reach(session.as_deref(), event::AGENT_ERROR)?, step.as_deref(), content);
             }
-            ClientEvent::Ack { session, last_seq } => {
-                // Without a session there is nothing to acknowledge yet, which is no error: `system.connected` came.
-                if session.is_some() || conn.only_session().is_some() {
-                    ack(&*reach(session.as_deref(), event::SYSTEM_ERROR)?, last_seq);
-                }
-            }
+            ClientEvent::Ack { session, last_seq } => self.ack(conn, session.as_deref(), last_seq)?,
             ClientEvent::RequestState { session } => {
                 self.export_state(&reach(session.as_deref(), event::AGENT_ERROR)?);
             }
@@ -124,13 +122,17 @@ impl Inner {
             (Some(_), Some(Missing::NotNow(why))) => {
                 (why.clone(), event::not_now("SESSION_UNAVAILABLE", id, RETRY_AFTER_MS))
             }
+            (Some(_), Some(Missing::Elsewhere(instance))) => (
+                format!("the session is in instance {instance}: use another connection for it"),
+                event::code("SESSION_ELSEWHERE", true, id),
+            ),
             (Some(id), Some(Missing::Lost)) => (
                 format!("session {id} is lost: its journal is damaged"),
-                event::code("SESSION_LOST", true, Some(id)),
+                event::code("SESSION_LOST", false, Some(id)),
             ),
             (Some(id), _) => (
                 format!("session not found: {} has ended, or never was", excerpt(id)),
-                event::code("SESSION_NOT_FOUND", true, Some(&excerpt(id))),
+                event::code("SESSION_NOT_FOUND", false, Some(&excerpt(id))),
             ),
             (None, _) => (
                 "no session_id: name one, or create one with user.create_session".to_owned(),
@@ -149,15 +151,47 @@ impl Inner {
         }
         if let Some(before) = before {
             self.stop_replay(session, &mut session.state.borrow_mut());
-            before.sessions.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
+            before.lose(session);
+            // Whether that one ever takes what it was sent does not hold up the agent any more.
+            self.settle(session);
             let metadata = event::code("session_moved", false, Some(&session.id));
             let content = quote("this session goes on in another connection");
             self.tell(&before, Some(&session.id), &Event::new(event::NOTICE, &content).with(&metadata));
         }
         *session.conn.borrow_mut() = Some(Rc::clone(conn));
-        conn.sessions.borrow_mut().push(Rc::clone(session));
+        conn.gain(session);
         conn.show_session(&session.id);
         self.recount(session, &mut session.state.borrow_mut());
+    }
+
+    /// What was under way when another connection took the session must not take it back: only a reconnect does.
+    fn has_moved(&self, conn: &Rc<Conn>, key: Uuid, tell: &str) -> Stop {
+        let content =
+            quote("this session goes on in another connection; user.reconnect brings it back to this one");
+        let metadata = event::code("SESSION_MOVED", true, Some(&key.to_string()));
+        self.tell(conn, None, &Event::new(tell, &content).with(&metadata));
+        Stop::Told
+    }
+
+    /// Nothing is freed by it: the journal is bounded anyway, and a client may come back further behind than it was. It
+    /// moves no session either: it may be a late one.
+    fn ack(&self, conn: &Rc<Conn>, id: Option<&str>, last_seq: u64) -> Result<(), Stop> {
+        let key = id.and_then(parse_id);
+        let session = match id {
+            Some(_) => key.and_then(|key| self.sessions.borrow().get(&key).cloned()),
+            None => conn.only_session(),
+        };
+        if let Some(session) = session {
+            session.state.borrow_mut().last_used = Instant::now();
+            tracing::trace!(session = %session.id, last_seq, "acknowledged");
+        } else if let Some(id) = id
+            && !key.is_some_and(|key| self.config.journal.contains(key))
+        {
+            let id = excerpt(id);
+            let text = format!("session not found: {id} is not in this connection");
+            return Err(self.complain(conn, "SESSION_NOT_FOUND", &text, Some(&id)));
+        }
+        Ok(())
     }
 
     fn too_many(&self, conn: &Rc<Conn>, tell: &str) -> Stop {
@@ -193,7 +227,7 @@ impl Inner {
             let text = format!("busy: one message is being answered and {MAX_QUEUE} are waiting");
             return self.agent_error(session, &mut state, "BUSY", &text, 0);
         }
-        self.config.journal.message(session.key, content);
+        self.config.journal.message(session.key, content, metadata);
         self.stats.turn_accepted();
         self.pump(session, &mut state);
     }
@@ -254,14 +288,22 @@ impl Inner {
         let id = &session.id;
         let missed = self.config.journal.missed(session.key, last_seq);
         let metadata = format!(
-            "{{\"original_session_id\":\"{id}\",\"replaying\":{},\"last_seq\":{},\"running\":{},\"waiting\":{}}}",
+            "{{\"original_session_id\":\"{id}\",\"replaying\":{},\"last_seq\":{},\"running\":{},\"waiting\":{},\"open_steps\":{}}}",
             !missed.events.is_empty(),
             state.last_seq,
             state.turn.is_some(),
             state.waiting(),
+            state.open_steps(),
         );
         let content = quote("session restored");
         self.tell(conn, Some(id), &Event::new(event::STATE_RESTORED, &content).with(&metadata));
+        if last_seq > state.last_seq {
+            // The machine lost its power, or somebody guesses: these numbers will be given again.
+            let (from, to) = (state.last_seq + 1, last_seq);
+            let metadata = format!("{{\"code\":\"events_lost\",\"from_seq\":{from},\"to_seq\":{to}}}");
+            let content = quote("the events of these numbers are lost here; the numbers will be used again");
+            self.tell(conn, Some(id), &Event::new(event::NOTICE, &content).with(&metadata));
+        }
         self.begin_replay(conn, session, &mut state, last_seq, missed);
     }
 
@@ -296,10 +338,4 @@ impl Conn {
     fn has(&self, session: &Rc<Session>) -> bool {
         self.sessions.borrow().iter().any(|one| Rc::ptr_eq(one, session))
     }
-}
-
-/// Nothing is freed by it: the journal is bounded anyway, and a client may come back further behind than it was.
-fn ack(session: &Session, last_seq: u64) {
-    session.state.borrow_mut().last_used = Instant::now();
-    tracing::trace!(session = %session.id, last_seq, "acknowledged");
 }

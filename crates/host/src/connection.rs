@@ -24,7 +24,10 @@ use std::task::Context;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use uuid::Uuid;
 
+/// Sessions taken by others that a connection remembers.
+const MAX_LOST: usize = 100;
 /// The close code with which a connection stands in our books that went on elsewhere.
 const MOVED: u16 = 1012;
 /// Largest buffer that is kept for reuse.
@@ -40,6 +43,8 @@ pub(crate) struct Conn {
     entry: RefCell<Option<Entry>>,
     /// Its sessions, oldest first.
     pub(crate) sessions: RefCell<Vec<Rc<Session>>>,
+    /// Sessions that another connection took from it, newest last.
+    lost: RefCell<Vec<Uuid>>,
     /// Sessions with events in the buffer.
     unsettled: RefCell<Vec<Rc<Session>>>,
     /// Those that are brought up to date.
@@ -66,6 +71,7 @@ impl Conn {
             probe: entry.is_none(),
             entry: RefCell::new(entry),
             sessions: RefCell::default(),
+            lost: RefCell::default(),
             unsettled: RefCell::default(),
             replays: RefCell::default(),
             socket: RefCell::new(Some(socket)),
@@ -99,6 +105,28 @@ impl Conn {
         }
         write(&mut out);
         !self.dirty.replace(true)
+    }
+
+    /// From now on the session is here.
+    pub(crate) fn gain(&self, session: &Rc<Session>) {
+        self.sessions.borrow_mut().push(Rc::clone(session));
+        self.lost.borrow_mut().retain(|lost| *lost != session.key);
+    }
+
+    /// Another connection has the session now.
+    pub(crate) fn lose(&self, session: &Rc<Session>) {
+        self.sessions.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
+        self.unsettled.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
+        let mut lost = self.lost.borrow_mut();
+        if lost.len() >= MAX_LOST {
+            lost.remove(0);
+        }
+        lost.push(session.key);
+    }
+
+    /// Whether another connection took this session from it.
+    pub(crate) fn has_lost(&self, key: Uuid) -> bool {
+        self.lost.borrow().contains(&key)
     }
 
     /// The session has an event in the buffer.
@@ -190,6 +218,9 @@ impl Conn {
             |why: &str| Missing::NotNow(format!("the session is in instance {instance}, {why}; try again"));
         // What was said here comes before what is said there.
         inner.flush();
+        if self.entry.borrow().as_ref().is_some_and(Entry::is_leaving) {
+            return Err(not_now("and this connection is being closed"));
+        }
         if self.unsent() > 0 {
             return Err(not_now("and this connection has not taken what was sent to it"));
         }
@@ -203,7 +234,7 @@ impl Conn {
                 // Without a shutdown: it lives on.
                 socket.forget();
                 if let Some(entry) = self.entry.borrow_mut().take() {
-                    entry.close(MOVED, &format!("went on in instance {instance}"));
+                    entry.close_moved(MOVED, &format!("went on in instance {instance}"));
                 }
                 Ok(())
             }
@@ -213,6 +244,11 @@ impl Conn {
                 Err(not_now("which does not answer"))
             }
         }
+    }
+
+    /// The next event of our own for this client.
+    pub(crate) fn take_notice(&self) -> Option<String> {
+        self.entry.borrow().as_ref()?.take_notice()
     }
 
     /// The client's newest session, for the list of connections.

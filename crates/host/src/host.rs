@@ -104,7 +104,8 @@ pub(crate) struct Inner {
     /// Sessions that end with this wake-up.
     pub(crate) doomed: RefCell<Vec<Rc<Session>>>,
     sweeping: Cell<bool>,
-    stopping: Cell<bool>,
+    /// No turn begins any more.
+    pub(crate) stopping: Cell<bool>,
     dirty: RefCell<Vec<Rc<Conn>>>,
     stamp: RefCell<Stamp>,
     scratch: RefCell<Vec<u8>>,

@@ -41,6 +41,12 @@ pub use stats::SessionStats;
 use std::ffi::OsString;
 use std::path::Path;
 
+/// Reads a frame as a client's is read; the words in which a bad one is refused. For the fuzzer (`fuzz/`).
+#[doc(hidden)]
+pub fn read_client_event(frame: &[u8]) -> Result<(), String> {
+    client_event::ClientEvent::parse(frame).map(drop).map_err(|error| format!("{}: {error}", error.code()))
+}
+
 /// The main module of the worker; it comes to the worker over its socket, after the modules that it uses.
 pub const WORKER_SOURCE: &str = include_str!("worker.py");
 

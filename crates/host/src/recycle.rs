@@ -161,7 +161,7 @@ impl Inner {
         for session in self.sessions.borrow().values() {
             let mut state = session.state.borrow_mut();
             if state.opened_in == worker.generation && state.put_back() {
-                self.config.journal.turn_again(session.key);
+                self.config.journal.turn_again(session.key, false);
             }
         }
         self.give_up(worker, Over::Retired);

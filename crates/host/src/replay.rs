@@ -62,13 +62,16 @@ impl Inner {
 
     fn take_missed(&self, conn: &Rc<Conn>, replay: &mut Replay, missed: Missed) {
         if let Some((from, to)) = missed.gap {
-            let metadata = format!("{{\"code\":\"replay_gap\",\"from_seq\":{from},\"to_seq\":{to}}}");
-            let content = quote("these events are no longer kept");
-            let notice = Event::new(event::NOTICE, &content).with(&metadata);
-            self.tell(conn, Some(&replay.session.id), &notice);
+            self.tell_gap(conn, &replay.session, from, to);
             replay.seen = replay.seen.max(to);
         }
         replay.events = missed.events.into();
+    }
+
+    fn tell_gap(&self, conn: &Rc<Conn>, session: &Session, from: u64, to: u64) {
+        let metadata = format!("{{\"code\":\"replay_gap\",\"from_seq\":{from},\"to_seq\":{to}}}");
+        let content = quote("these events are no longer kept");
+        self.tell(conn, Some(&session.id), &Event::new(event::NOTICE, &content).with(&metadata));
     }
 
     /// Puts what there is room for into the client's buffer. True: there is more, once it has taken that.
@@ -85,24 +88,31 @@ impl Inner {
 
     fn replay(&self, conn: &Rc<Conn>, replay: &mut Replay) -> bool {
         let session = Rc::clone(&replay.session);
+        let mut is_fresh = false;
         loop {
             while let Some(position) = replay.events.front() {
                 if conn.unsent() >= WINDOW {
                     return true;
                 }
-                if !self.tell_again(conn, *position, &session) {
+                if self.tell_again(conn, *position, &session) {
+                    replay.replayed += 1;
+                } else if is_fresh {
+                    // It was there a moment ago, and cannot be read all the same.
+                    self.tell_gap(conn, &session, replay.seen + 1, replay.seen + 1);
+                } else {
                     // It has been moved, or given up: ask again for what is left.
                     break;
                 }
                 replay.events.pop_front();
                 replay.seen += 1;
-                replay.replayed += 1;
+                is_fresh = false;
             }
             let missed = self.config.journal.missed(session.key, replay.seen);
             if missed.events.is_empty() && missed.gap.is_none() {
                 break;
             }
             self.take_missed(conn, replay, missed);
+            is_fresh = true;
         }
         let mut state = session.state.borrow_mut();
         state.replaying = false;

@@ -74,6 +74,8 @@ impl Inner {
             return Some(Rc::clone(session));
         }
         let restored = self.config.journal.restore(key)?;
+        // Whoever asks for it stays with it.
+        self.config.journal.set_idle(key, false);
         let session = self.enter(key, State::restored(restored, Instant::now()));
         let mut state = session.state.borrow_mut();
         // Whoever had it before is gone, and what it was answering with it.
@@ -142,18 +144,18 @@ impl Inner {
                 let mut state = session.state.borrow_mut();
                 self.stop_replay(&session, &mut state);
                 state.last_used = Instant::now();
-                self.recount(&session, &mut state);
+                // What waited for the end of its replay goes on without it.
+                self.pump(&session, &mut state);
                 state.announced
             };
             if !announced {
                 self.remove_session(&session, SessionEnd::Closed);
             }
         }
-        self.limit_detached();
     }
 
     /// Puts sessions beyond `max_detached_sessions` out of memory, least recently used first; running turns are spared.
-    fn limit_detached(&self) {
+    pub(crate) fn limit_detached(&self) {
         let limit = self.config.config.max_detached_sessions;
         let beyond = self.detached.get().saturating_sub(limit);
         if beyond == 0 {
@@ -170,8 +172,28 @@ impl Inner {
         let count = (beyond + limit / 16) as usize;
         idle.sort_unstable_by_key(|(last_used, _)| *last_used);
         for (_, session) in idle.into_iter().take(count) {
-            self.leave_memory(&session, SessionEnd::Evicted);
+            if self.config.config.journal_max_mb == 0 {
+                // There is nowhere else where it could be.
+                self.remove_session(&session, SessionEnd::Evicted);
+            } else {
+                self.leave_memory(&session, SessionEnd::Evicted);
+            }
         }
+    }
+}
+
+impl Inner {
+    /// Ends sessions that nobody came back to in time. False: there are none.
+    fn expire(&self) -> bool {
+        let expired = self.config.journal.tick().expired;
+        for key in &expired {
+            let session = self.sessions.borrow().get(key).cloned();
+            // Others had left memory before, and were counted then.
+            if let Some(session) = session {
+                self.leave_memory(&session, SessionEnd::Expired);
+            }
+        }
+        !expired.is_empty()
     }
 }
 
@@ -181,12 +203,9 @@ pub(crate) async fn sweep(inner: Weak<Inner>) {
     for round in 0u32.. {
         sleep(SWEEP).await;
         let Some(inner) = inner.upgrade() else { return };
-        for key in inner.config.journal.tick().expired {
-            let expired = inner.sessions.borrow().get(&key).cloned();
-            // Others had left memory before, and were counted then.
-            if let Some(session) = expired {
-                inner.leave_memory(&session, SessionEnd::Expired);
-            }
+        // A tick ends so many at once; whoever has something to say comes in between.
+        while inner.expire() {
+            tokio::task::yield_now().await;
         }
         inner.flush();
         let found = inner.config.journal.problem();

@@ -42,6 +42,8 @@ pub(crate) enum Found {
 pub(crate) enum Missing {
     /// It has ended, or never was.
     Nowhere,
+    /// In this instance, and its client cannot move there: the connection has other sessions here.
+    Elsewhere(String),
     /// What a dead runner kept of it cannot be used.
     Lost,
     /// Later perhaps; why.
@@ -55,11 +57,18 @@ impl Inner {
         let mut why = "the session is changing hands; try again".to_owned();
         for _ in 0..LOOKS {
             match self.config.journal.locate(key) {
+                // It stands in the journal, but what it needs may be lost.
+                Owner::Here if self.config.journal.restore(key).is_none() => {
+                    return Found::Missing(Missing::Lost);
+                }
                 Owner::Here => return Found::Here,
                 Owner::Unknown => return Found::Missing(Missing::Nowhere),
-                Owner::Live { instance, .. } if !may_move => {
-                    why = format!("the session is in instance {instance}: use another connection for it");
+                Owner::Unclear => {
+                    "it cannot be seen just now who has the session; try again".clone_into(&mut why);
                     break;
+                }
+                Owner::Live { instance, .. } if !may_move => {
+                    return Found::Missing(Missing::Elsewhere(instance));
                 }
                 Owner::Live { takeover, instance, .. } => match ask(&takeover, key).await {
                     Ok(Ok(channel)) => return Found::Elsewhere(channel, instance),
@@ -158,10 +167,11 @@ pub(crate) async fn pass(
     let moved = Moved {
         connection_id: connection.connection_id,
         client: connection.client,
-        user_agent: connection.user_agent,
-        strategy: connection.strategy,
-        rule: connection.rule,
+        user_agent: connection.user_agent.clone(),
+        strategy: connection.strategy.clone(),
+        rule: connection.rule.clone(),
         unread: unread.len(),
+        so_far: Some(Box::new(connection)),
     };
     let (first, rest) = unread.split_at(unread.len().min(PART));
     let mut message = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::connection::Conn;
 use crate::stats::Pending;
-use myagent_journal::Restored;
+use myagent_journal::{Message, Restored, Running};
 use serde_json::value::RawValue;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -144,23 +144,23 @@ impl State {
         let mut state = Self::new(restored.params.as_deref(), now);
         state.last_seq = restored.last_seq;
         state.announced = restored.last_seq > 0;
-        state.turn = restored.running.map(|running| Turn {
+        state.turn = restored.running.map(|Running { message, said }| Turn {
             number: 0,
-            content: running.content,
-            metadata: None,
-            answered: running.said,
-            redelivered: running.redelivered,
+            content: message.content,
+            metadata: message.metadata,
+            answered: said,
+            redelivered: message.redelivered,
             unmarked: false,
             pending: Pending::now(),
         });
-        for (content, redelivered) in restored.waiting {
-            state.queued_bytes += content.get().len();
-            state.queue.push_back(Waiting { content, metadata: None, redelivered, pending: Pending::now() });
+        for Message { content, metadata, redelivered } in restored.waiting {
+            state.queued_bytes += bytes(&content, metadata.as_deref());
+            state.queue.push_back(Waiting { content, metadata, redelivered, pending: Pending::now() });
         }
         state
     }
 
-    /// Takes a message; false: the queue is full. The metadata lives in this process only.
+    /// Takes a message; false: the queue is full.
     pub(crate) fn accept(&mut self, content: &RawValue, metadata: Option<&RawValue>) -> bool {
         let bytes = self.queued_bytes + bytes(content, metadata);
         if self.queue.len() >= MAX_QUEUE + usize::from(self.turn.is_none())
@@ -263,6 +263,11 @@ impl State {
         self.confirms.push(step);
     }
 
+    /// The steps of the questions that are open, as JSON.
+    pub(crate) fn open_steps(&self) -> serde_json::Value {
+        self.confirms.iter().map(String::as_str).collect()
+    }
+
     /// The question that a client answers: the named one, or the only one.
     pub(crate) fn answered_step(&mut self, step: Option<&str>) -> Option<String> {
         let at = match step {
@@ -293,7 +298,6 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use myagent_journal::Running;
 
     fn raw(text: &str) -> Box<RawValue> {
         RawValue::from_string(format!("{text:?}")).unwrap()
@@ -373,8 +377,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_restored_session_goes_on_where_it_was() {
-        let running = Running { content: raw("a"), said: true, redelivered: false };
-        let waiting = vec![(raw("b"), false)];
+        let message = |text: &str| Message { content: raw(text), metadata: None, redelivered: false };
+        let running = Running { message: message("a"), said: true };
+        let waiting = vec![message("b")];
         let restored = Restored { params: None, last_seq: 7, running: Some(running), waiting };
         let mut state = State::restored(restored, Instant::now());
         assert!(state.announced && state.is_busy());

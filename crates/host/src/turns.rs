@@ -50,9 +50,12 @@ impl Inner {
             history: journal.history(session.key),
         };
         worker.push(|out| line::open(out, session.number, &session.id, &past));
-        if state.announced && past.state.is_none() && !past.history.is_empty() {
+        // Without a journal it is not known what there was.
+        let had_past =
+            !past.history.is_empty() || self.config.config.journal_max_mb == 0 && state.last_seq > 1;
+        if state.announced && past.state.is_none() && had_past {
             let content =
-                quote("the agent begins afresh in this session: it knows its messages, and no more");
+                quote("the agent begins afresh in this session: what it knew beside the messages is gone");
             let metadata = event::code("state_lost", true, None);
             self.emit(session, state, &Event::new(event::NOTICE, &content).with(&metadata), 0);
         }
@@ -61,6 +64,7 @@ impl Inner {
     /// Begins the next turn, if there is one to begin.
     pub(crate) fn pump(&self, session: &Rc<Session>, state: &mut State) {
         if state.announced
+            && !self.stopping.get()
             && let Some(worker) = self.worker()
             && !worker.recycling.holds_turns()
         {
@@ -108,7 +112,7 @@ impl Inner {
         let pending = state.pending();
         match state.worker_lost(self.retry_safe.get()) {
             Lost::Idle => return,
-            Lost::Again => self.config.journal.turn_again(session.key),
+            Lost::Again => self.config.journal.turn_again(session.key, true),
             Lost::Tell => {
                 self.agent_error(session, state, code, text, 0);
                 self.config.journal.turn_ends(session.key, None);

@@ -38,7 +38,7 @@ impl Journal {
             Ok((_, Life::Gone)) => Owner::Unknown,
             Err(error) => {
                 tracing::warn!(%error, session = %id, "failed to see who has a session");
-                Owner::Unknown
+                Owner::Unclear
             }
         }
     }

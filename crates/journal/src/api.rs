@@ -43,19 +43,28 @@ pub struct Restored {
     pub last_seq: u64,
     /// The message that is being answered.
     pub running: Option<Running>,
-    /// Messages that wait, oldest first: content, and whether it was given to an agent before.
-    pub waiting: Vec<(Box<RawValue>, bool)>,
+    /// Messages that wait, oldest first.
+    pub waiting: Vec<Message>,
+}
+
+/// A message that is not answered yet.
+#[derive(Debug)]
+pub struct Message {
+    /// What the client said.
+    pub content: Box<RawValue>,
+    /// What it said beside it.
+    pub metadata: Option<Box<RawValue>>,
+    /// It had been given to an agent before.
+    pub redelivered: bool,
 }
 
 /// A message that was being answered when the session was last seen.
 #[derive(Debug)]
 pub struct Running {
-    /// What the client said.
-    pub content: Box<RawValue>,
+    /// The message.
+    pub message: Message,
     /// Something other than `agent.thinking` was said in this turn.
     pub said: bool,
-    /// It had been given to an agent before.
-    pub redelivered: bool,
 }
 
 /// What a client has missed.
@@ -86,12 +95,15 @@ pub enum Owner {
     },
     /// A start that has ended: the session can be taken over.
     Dead(Estate),
+    /// It could not be seen, for want of descriptors for instance: it is not known whether there is such a session.
+    Unclear,
 }
 
 /// What [`crate::Journal::tick`] did.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Ticked {
-    /// Sessions that were idle for too long: they are over, as if by [`crate::Journal::end`].
+    /// Sessions that were idle for too long: they are over, as if by [`crate::Journal::end`]. At most 500; others follow with the next
+    /// tick.
     pub expired: Vec<Uuid>,
 }

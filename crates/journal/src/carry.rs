@@ -55,6 +55,8 @@ pub(crate) struct Carried {
 pub(crate) enum Events {
     /// If one of those that are kept moves, all do.
     Keep,
+    /// All stay where they are, if they are still there: in no older segment than this.
+    Stay(u32),
     /// They are lost.
     Drop,
 }
@@ -104,6 +106,10 @@ impl Carried {
         }
         let texts = match events {
             Events::Drop => Some(Texts::default()),
+            Events::Stay(from) => {
+                stays(Position::new(from, 0));
+                None
+            }
             Events::Keep => {
                 let kept = session::events(source, id, entry, 0, bounds);
                 match kept.last() {

@@ -1,8 +1,9 @@
 //! Cleaning: the oldest segment is emptied by writing what is still needed of it again, then removed.
 //!
 //! In portions, so that no call takes long. If what lives long fills half of the log, less is kept of each session. If the log is
-//! full all the same, its oldest segment goes as it is: what was in it is told as a gap, or its sessions cannot be resumed.
+//! full all the same, its oldest segment goes at once: of its sessions only what is small is written again, their events are a gap.
 
+use crate::Position;
 use crate::carry::{Carried, Events};
 use crate::inner::Inner;
 use crate::limits::Bounds;
@@ -14,11 +15,13 @@ pub(crate) struct Cleaning {
     sessions: Vec<u128>,
 }
 
-/// What looking at a session costs, in bytes of writing.
+/// What a session, and the removal of a file, cost in any case, in bytes of writing.
 const LOOK: u64 = 1024;
-
-/// For each byte that is written, so many may be moved: enough to be done before the log is full.
-const EFFORT: u64 = 4;
+const REMOVAL: u64 = 256 * 1024;
+/// Reading is so much cheaper than writing.
+const READING: u64 = 4;
+/// For each byte that is written, so much may be spent: enough to be done before the log is full.
+const EFFORT: u64 = 8;
 
 impl Inner {
     /// Cleans, if that is due, a portion that goes with what was written since the last one.
@@ -26,24 +29,23 @@ impl Inner {
         if self.log.used() <= self.log.limits.max / 4 * 3 {
             self.written = 0;
         } else if self.written * EFFORT >= self.log.limits.portion {
-            self.clean(self.written * EFFORT);
+            let portion = (self.written * EFFORT).min(self.log.limits.call);
+            let left = self.written - portion / EFFORT;
+            self.clean(portion);
             self.flush_log();
             // What cleaning itself writes does not call for more of it.
-            self.written = 0;
+            self.written = left;
         }
     }
 
-    /// Cleans until about this much has been written.
+    /// Cleans until about this much has been spent.
     pub(crate) fn clean(&mut self, portion: u64) {
         let max = self.log.limits.max;
-        while self.log.used() > max && self.log.oldest().is_some() {
-            tracing::warn!(
-                max_bytes = max,
-                sessions = self.sessions.len(),
-                "the journal is full: its oldest records are lost"
-            );
-            self.log.remove_oldest();
-            self.cleaning = None;
+        for _ in 0..self.log.segments() {
+            if self.is_failing() || self.log.used() <= max {
+                break;
+            }
+            self.drop_oldest();
         }
         let mut left = portion;
         while !self.is_failing() && self.log.used() > max / 4 * 3 {
@@ -56,16 +58,46 @@ impl Inner {
                 if self.is_failing() {
                     return;
                 }
-                let cost = LOOK + self.relocate(id, oldest);
-                match left.checked_sub(cost) {
-                    Some(rest) => left = rest,
-                    None => return self.cleaning = Some(cleaning),
+                let read = self.log.effort();
+                let cost = LOOK + self.relocate(id, oldest) + (self.log.effort() - read) / READING;
+                left = left.saturating_sub(cost);
+                if left == 0 {
+                    return self.cleaning = Some(cleaning);
                 }
             }
             // The copies must be with the kernel before the originals go.
             if !self.flush_log() {
                 return;
             }
+            self.log.remove_oldest();
+            left = left.saturating_sub(REMOVAL);
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// The log is full: the oldest segment goes. What is written again is about half of it at most; sessions for which there is no room
+    /// are not resumable any more, and only go on counting.
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.log.oldest() else { return };
+        let (max_bytes, sessions) = (self.log.limits.max, self.sessions.len());
+        tracing::warn!(max_bytes, sessions, "the journal is full: its oldest events cannot be replayed");
+        self.cleaning = None;
+        let mut room = self.log.limits.segment / 2;
+        for id in self.sessions_in(oldest) {
+            let end = self.log.pending() as u64 + room;
+            if room > 0 {
+                self.carry(id, oldest, Events::Stay(oldest + 1), &mut room);
+            } else if let Some(entry) = self.sessions.get_mut(&id) {
+                if entry.base.segment() <= oldest {
+                    (entry.last, entry.base) = (Position::NONE, Position::NONE);
+                }
+                entry.oldest = oldest + 1;
+            }
+            room = room.min(end.saturating_sub(self.log.pending() as u64));
+        }
+        if self.flush_log() {
             self.log.remove_oldest();
         }
     }
@@ -79,19 +111,24 @@ impl Inner {
         if self.log.pending() > self.log.limits.batch {
             self.flush_log();
         }
-        let Some(entry) = self.sessions.get(&id).copied().filter(|entry| entry.oldest <= segment) else {
+        if self.sessions.get(&id).is_none_or(|entry| entry.oldest > segment) {
             return 0;
-        };
+        }
         let before = self.log.pending() as u64;
-        let moves = |at: crate::Position| at.segment() <= segment;
-        let carried = Carried::read(&self.log, id, &entry, &self.bounds(), Events::Keep, moves)
+        let mut all = u64::MAX;
+        self.carry(id, segment, Events::Keep, &mut all);
+        (self.log.pending() as u64).saturating_sub(before)
+    }
+
+    fn carry(&mut self, id: u128, segment: u32, events: Events, room: &mut u64) {
+        let Some(entry) = self.sessions.get(&id).copied() else { return };
+        let moves = |at: Position| at.segment() <= segment;
+        let carried = Carried::read(&self.log, id, &entry, &self.bounds(), events, moves)
             .unwrap_or_else(|| Carried::bare(&entry));
         self.log.moving = true;
-        let mut all = u64::MAX;
-        let entry = carried.write(&mut self.log, id, &entry, &mut all);
+        let entry = carried.write(&mut self.log, id, &entry, room);
         self.log.moving = false;
         self.sessions.insert(id, entry);
-        (self.log.pending() as u64).saturating_sub(before)
     }
 
     /// How much of a session there is room for.

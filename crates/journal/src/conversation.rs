@@ -1,9 +1,9 @@
 //! What a session says and how it stands: messages, turns and state into the log, and all of it back.
 
 use crate::journal::Journal;
-use crate::record::{Kind, MAX_OPEN, Open, history_prefix};
+use crate::record::{self, Kind, MAX_OPEN, Open, history_prefix, message_prefix};
 use crate::session;
-use crate::{Missed, Position, Restored, Running};
+use crate::{Message, Missed, Position, Restored, Running};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -12,8 +12,10 @@ type Turn = (Box<RawValue>, Box<RawValue>);
 
 impl Journal {
     /// A message of the client was accepted and waits for its turn.
-    pub fn message(&self, id: Uuid, content: &RawValue) {
-        let parts = [content.get().as_bytes()];
+    pub fn message(&self, id: Uuid, content: &RawValue, metadata: Option<&RawValue>) {
+        let prefix = message_prefix(content.get().len());
+        let parts =
+            [prefix.as_slice(), content.get().as_bytes(), metadata.map_or("", RawValue::get).as_bytes()];
         self.inner.borrow_mut().change(id, Some((Kind::Message, &parts)), |point, at| {
             if point.waiting.len() < MAX_OPEN - 1 {
                 point.waiting.push(Open { at, redelivered: false, said: false });
@@ -45,7 +47,8 @@ impl Journal {
         let Some(entry) = inner.sessions.get(&session) else { return };
         let turn = answer.and_then(|answer| {
             let point = session::checkpoint(&inner.log, session, entry)?;
-            let message = session::payload(&inner.log, session, point.running?.at, Kind::Message)?;
+            let mut message = session::payload(&inner.log, session, point.running?.at, Kind::Message)?;
+            message = record::message(&message)?.0.to_vec();
             Some((history_prefix(point.history, message.len()), message, answer.get().as_bytes()))
         });
         let parts = turn.as_ref().map(|(prefix, message, answer)| [prefix.as_slice(), message, answer]);
@@ -58,11 +61,12 @@ impl Journal {
         });
     }
 
-    /// The worker died: the running message is the first waiting one again, marked as redelivered.
-    pub fn turn_again(&self, id: Uuid) {
+    /// The running message is the first waiting one again; marked as redelivered if its worker had begun with it.
+    pub fn turn_again(&self, id: Uuid, begun: bool) {
         self.inner.borrow_mut().change(id, None, |point, _| {
             if let Some(open) = point.running.take() {
-                point.waiting.insert(0, Open { redelivered: true, said: false, ..open });
+                let redelivered = begun || open.redelivered;
+                point.waiting.insert(0, Open { redelivered, said: false, ..open });
             }
         });
     }
@@ -90,13 +94,20 @@ impl Journal {
         let entry = inner.sessions.get(&session)?;
         let point = session::checkpoint(log, session, entry)?;
         let params = session::payload(log, session, point.meta, Kind::Meta)?;
-        let content = |open: &Open| session::payload(log, session, open.at, Kind::Message).and_then(json);
+        let message = |open: &Open| {
+            let payload = session::payload(log, session, open.at, Kind::Message)?;
+            let (content, metadata) = record::message(&payload)?;
+            Some(Message {
+                content: json(content.to_vec())?,
+                metadata: json(metadata.to_vec()),
+                redelivered: open.redelivered,
+            })
+        };
         let running = point.running.as_ref().and_then(|open| {
             let said = open.said || entry.said;
-            Some(Running { content: content(open)?, said, redelivered: open.redelivered })
+            Some(Running { message: message(open)?, said })
         });
-        let waiting =
-            point.waiting.iter().filter_map(|open| Some((content(open)?, open.redelivered))).collect();
+        let waiting = point.waiting.iter().filter_map(message).collect();
         Some(Restored { params: json(params), last_seq: entry.last_seq, running, waiting })
     }
 

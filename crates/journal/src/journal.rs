@@ -27,6 +27,8 @@ use uuid::Uuid;
 const TOUCH: Duration = Duration::from_secs(10);
 /// Cleaning in a tick: where nothing is written any more, it ends in minutes.
 const TICK_PORTION: u64 = 256 * 1024;
+/// Sessions that expire in a tick: each costs the removal of a link.
+const EXPIRED: usize = 500;
 /// Links that are tried again in a tick.
 const RELINKED: usize = 100;
 
@@ -219,12 +221,8 @@ impl Journal {
         let is_expired = |entry: &Entry| {
             entry.idle_since.checked_sub(1).is_some_and(|since| now.saturating_sub(since) > keep)
         };
-        inner
-            .sessions
-            .iter()
-            .filter(|(_, entry)| is_expired(entry))
-            .map(|(id, _)| Uuid::from_u128(*id))
-            .collect()
+        let expired = inner.sessions.iter().filter(|(_, entry)| is_expired(entry));
+        expired.map(|(id, _)| Uuid::from_u128(*id)).take(EXPIRED).collect()
     }
 
     /// Makes the links that could not be made.

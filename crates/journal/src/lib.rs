@@ -28,7 +28,7 @@ mod scan;
 mod session;
 mod time;
 
-pub use api::{Config, Missed, Owner, Position, Restored, Running, Ticked};
+pub use api::{Config, Message, Missed, Owner, Position, Restored, Running, Ticked};
 pub use clean_up::{CleanedUp, clean_up};
 pub use error::{AdoptError, FetchError, OpenError};
 pub use estate::{Estate, Fetched};

@@ -23,6 +23,8 @@ pub(crate) struct Limits {
     pub(crate) recent: usize,
     /// Cleaning writes at least this much in a portion, if there is as much to do.
     pub(crate) portion: u64,
+    /// … and about this much at most; what remains to be done is done by later calls.
+    pub(crate) call: u64,
     /// What is kept of a session.
     pub(crate) full: Bounds,
     /// What is kept of it when there is not enough room for all.
@@ -57,6 +59,7 @@ impl Limits {
             batch: MIB,
             recent: 64 * KIB,
             portion: 64 * KIB as u64,
+            call: MIB as u64,
             full: Bounds { turns: 100, history: MIB, events: 1000, event_bytes: 4 * MIB },
             less: Bounds { turns: 100, history: 64 * KIB, events: 1, event_bytes: 64 * KIB },
         }

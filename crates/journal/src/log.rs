@@ -7,11 +7,15 @@ use crate::Position;
 use crate::limits::Limits;
 use crate::reader::{Files, Source, segment_path};
 use crate::record::{Header, SEGMENT_HEADER, segment_header};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+/// What a system call costs, in bytes that could be copied meanwhile.
+const CALL: u64 = 2048;
 
 /// The calls that can fail for want of room. Tests have one that fails when they want it to.
 pub(crate) trait Disk: Send {
@@ -58,6 +62,8 @@ pub(crate) struct Log {
     pending: Vec<u8>,
     /// What is appended now is moved, not new.
     pub(crate) moving: bool,
+    /// Bytes that were read, and as many again as a system call costs.
+    read: Cell<u64>,
 }
 
 /// The part of a segment that could not be written and is lost.
@@ -80,6 +86,7 @@ impl Log {
             recent: Vec::new(),
             pending: Vec::new(),
             moving: false,
+            read: Cell::default(),
         };
         log.begin_segment();
         log
@@ -105,6 +112,10 @@ impl Log {
         self.segments.front().map(|segment| segment.number).filter(|number| *number != self.head())
     }
 
+    pub(crate) fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
     /// Bytes of all segments, with what waits to be written.
     pub(crate) fn used(&self) -> u64 {
         self.segments.iter().map(|segment| segment.length).sum::<u64>() + self.pending.len() as u64
@@ -113,6 +124,11 @@ impl Log {
     /// Bytes in all segments that were moved there: about as much lives long.
     pub(crate) fn moved(&self) -> u64 {
         self.segments.iter().map(|segment| segment.moved).sum()
+    }
+
+    /// What reading has cost up to now, in bytes.
+    pub(crate) fn effort(&self) -> u64 {
+        self.read.get()
     }
 
     /// Bytes that wait to be written.
@@ -209,6 +225,7 @@ impl Log {
 
 impl Source for Log {
     fn read(&self, segment: u32, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.read.set(self.read.get() + CALL + out.len() as u64);
         if segment != self.head() {
             return self.files.read(segment, offset, out);
         }

@@ -94,10 +94,12 @@ impl Place {
 
     /// Whether a start lives. Looking takes a shared lock for a moment, which hinders nobody.
     pub(crate) fn life(&self, start: StartId) -> io::Result<Life> {
-        let mut file = match File::open(self.start_folder(start).join("owner")) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Life::Gone),
-            Err(error) => return Err(error),
+        // Whatever it is, nobody waits for it to be opened.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut file = match openat(CWD, self.start_folder(start).join("owner"), flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(Life::Gone),
+            Err(error) => return Err(error.into()),
         };
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => return Ok(Life::Dead),

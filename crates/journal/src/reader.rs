@@ -11,6 +11,10 @@ use std::path::{Path, PathBuf};
 /// Most segments that are open for reading at once.
 const MAX_FILES: usize = 8;
 
+/// How much is read at once where a session's records are as close together as this; where they are not, one is read.
+const REACH: usize = 32 * 1024;
+/// A record of usual size.
+const FEW: usize = 512;
 /// Of records longer than this the last byte is looked at first.
 const PROBED: usize = 64 * 1024;
 
@@ -86,28 +90,31 @@ pub(crate) struct Reader<'a> {
     filled: usize,
     segment: u32,
     start: u64,
-    /// How much the window takes in before and behind what is asked for.
+    /// What was asked for last.
+    asked: Position,
+    /// How much the window takes in before and behind what is asked for, where that is close to what was asked for before.
     reach: (usize, usize),
 }
 
 impl<'a> Reader<'a> {
     /// For a few records here and there.
     pub(crate) fn single(source: &'a dyn Source) -> Self {
-        Self::new(source, 0, 512)
+        Self::new(source, 0, FEW)
     }
 
     /// For following a session's records from the newest to the oldest.
     pub(crate) fn backward(source: &'a dyn Source) -> Self {
-        Self::new(source, 32 * 1024, 512)
+        Self::new(source, REACH, FEW)
     }
 
     /// For reading events in the order in which they were said.
     pub(crate) fn forward(source: &'a dyn Source) -> Self {
-        Self::new(source, 0, 32 * 1024)
+        Self::new(source, 0, REACH)
     }
 
     fn new(source: &'a dyn Source, before: usize, behind: usize) -> Self {
-        Self { source, window: Vec::new(), filled: 0, segment: 0, start: 0, reach: (before, behind) }
+        let reach = (before, behind);
+        Self { source, window: Vec::new(), filled: 0, segment: 0, start: 0, asked: Position::NONE, reach }
     }
 
     /// Something that is not the record's own follows from it, so its checksum must be right as well as its session.
@@ -137,7 +144,9 @@ impl<'a> Reader<'a> {
             if length > PROBED && !self.source.read(segment, last, &mut [0]).is_ok_and(|count| count == 1) {
                 return None;
             }
-            let (before, behind) = self.reach;
+            let distance = self.asked.offset().abs_diff(offset);
+            let is_close = self.asked.segment() == segment && (1..REACH as u64).contains(&distance);
+            let (before, behind) = if is_close { self.reach } else { (0, FEW) };
             self.segment = 0;
             self.start = offset.saturating_sub(before as u64);
             let wanted = (offset - self.start) as usize + length + behind;
@@ -147,6 +156,7 @@ impl<'a> Reader<'a> {
             self.filled = self.source.read(segment, self.start, &mut self.window[..wanted]).ok()?;
             self.segment = segment;
         }
+        self.asked = at;
         let range = inside(self.start, self.filled)?;
         self.window.get(range)
     }

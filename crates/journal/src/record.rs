@@ -48,7 +48,7 @@ pub(crate) enum Kind {
     Event = 1,
     /// A session's parameters (nothing: none); `seq` is the epoch. The first record of a fresh chain.
     Meta = 2,
-    /// A message's content.
+    /// A message's content and metadata.
     Message = 3,
     /// A message and its answer.
     History = 4,
@@ -196,11 +196,27 @@ impl Checkpoint {
         let mut open = Vec::new();
         while !fields.0.is_empty() && open.len() <= MAX_OPEN {
             let (at, flags) = (Position(fields.u64()?), fields.u8()?);
+            // One that stands there twice is damage, and would be read twice.
+            if open.iter().any(|other: &Open| other.at == at) {
+                return None;
+            }
             open.push(Open { at, redelivered: flags & REDELIVERED != 0, said: flags & OPEN_SAID != 0 });
         }
         let running = (runs && !open.is_empty()).then(|| open.remove(0));
         Some(Self { epoch, turn_first, meta, history, state, running, waiting: open })
     }
+}
+
+/// What stands before content and metadata in a record of a message: the content's length.
+pub(crate) fn message_prefix(content: usize) -> [u8; 4] {
+    (content as u32).to_le_bytes()
+}
+
+/// Content and metadata; the latter is empty if there is none.
+pub(crate) fn message(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut fields = Fields(payload);
+    let length = fields.u32()? as usize;
+    fields.0.split_at_checked(length)
 }
 
 /// What stands before message and answer in a record of the history: the turn before, and the message's length.
@@ -306,10 +322,21 @@ mod tests {
         check(&full);
         check(&Checkpoint { running: None, ..full.clone() });
         check(&Checkpoint::default());
+        let twice = Checkpoint { waiting: vec![open(4, false, false)], ..full.clone() };
+        assert_eq!(Checkpoint::decode(&twice.encode()), None);
         // A running message without its position is none.
         let torn = Checkpoint { running: None, waiting: vec![], ..full }.encode();
         let runs = [&torn[..torn.len() - 1], &[1]].concat();
         assert_eq!(Checkpoint::decode(&runs).map(|point| point.running), Some(None));
+    }
+
+    #[test]
+    fn a_message_is_read_as_it_was_written() {
+        let record = [message_prefix(3).as_slice(), b"123456"].concat();
+        assert_eq!(message(&record), Some((b"123".as_slice(), b"456".as_slice())));
+        assert_eq!(message(&record[..7]), Some((b"123".as_slice(), b"".as_slice())));
+        assert_eq!(message(&record[..6]), None);
+        assert_eq!(message(b"1"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! that has nothing. What ends the conversation, and how each side is told, is decided here; [`crate::flow`] moves the bytes,
 //! [`crate::heartbeat`] says when the client has been silent for too long.
 
-use crate::codec::{Opcode, write_close, write_masked_frame};
+use crate::codec::{Opcode, write_close, write_frame, write_masked_frame};
 use crate::flow::{Flow, Pumped, Verdict};
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::relay::Relay;
@@ -24,8 +24,10 @@ const SLOW_CLIENT: Duration = Duration::from_secs(30);
 const CLIENT_LINGER: Duration = Duration::from_secs(5);
 /// How long an agent may go on once its client has closed.
 const AGENT_LINGER: Duration = Duration::from_secs(30);
-/// How long the frame that is passing may take to end when the conversation is closed from outside.
-const CUT_LINGER: Duration = Duration::from_secs(2);
+/// How long the frame that is passing may take to end when the conversation is closed from outside, and how long it may take
+/// until both sides are done. Less than [`myagent_core::wire::control::CLOSES_WITHIN`].
+const CUT_LINGER: Duration = Duration::from_secs(1);
+const LEAVE_LINGER: Duration = Duration::from_millis(1500);
 /// When there is nothing to wait for.
 const FAR: Duration = Duration::from_hours(24);
 
@@ -157,6 +159,9 @@ impl Active {
         {
             self.leave(code, &reason);
         }
+        if self.entry.has_notice() {
+            self.tell();
+        }
         loop {
             if self.move_bytes(context).is_ready() {
                 return Poll::Ready(());
@@ -230,6 +235,7 @@ impl Active {
     fn pump_down(&mut self, context: &mut Context<'_>) -> Pumped {
         let Self { relay, entry, client, agent, down, mode, .. } = self;
         down.pump(context, agent, client, &relay.buffer, |scanner, bytes| match mode {
+            Mode::Frames if entry.has_notice() => Verdict::Replace(with_notices(scanner, entry, bytes)),
             Mode::Frames => {
                 count_down(scanner, entry, bytes);
                 Verdict::Forward
@@ -289,12 +295,31 @@ impl Active {
         }
     }
 
+    /// There is something of our own to say: at once if the stream stands between two messages, else behind the one that is
+    /// passing, or never.
+    fn tell(&mut self) {
+        let told = matches!(self.mode, Mode::Frames) && self.down.is_open();
+        if !told || self.down.scanner.between_messages() {
+            let frames = notices(&self.down.scanner, &self.entry);
+            if told {
+                self.down.push(&frames);
+            }
+        }
+    }
+
     /// Somebody asked for this conversation to be closed.
     fn leave(&mut self, code: u16, reason: &str) {
         self.leaving = true;
         self.note(code, reason);
         let now = Instant::now();
-        self.linger = Some(now + CLIENT_LINGER);
+        if code == 1006 {
+            // Without a word.
+            self.linger = Some(now);
+            self.down.abandon();
+            self.tell_agent();
+            return;
+        }
+        self.linger = Some(now + LEAVE_LINGER);
         if matches!(self.mode, Mode::Http { .. }) {
             self.down.finish();
             self.up.finish();
@@ -413,6 +438,31 @@ fn count_up(scanner: &mut crate::scanner::Scanner, entry: &Entry, bytes: &[u8]) 
 fn count_down(scanner: &mut crate::scanner::Scanner, entry: &Entry, bytes: &[u8]) {
     entry.add_out(scanner.scan(bytes), bytes.len() as u64);
     note_session(scanner.take_session(), entry);
+}
+
+/// The frames of what there is to say of our own; nothing once the agent has said goodbye.
+fn notices(scanner: &crate::scanner::Scanner, entry: &Entry) -> Vec<u8> {
+    let mut frames = Vec::new();
+    while let Some(notice) = entry.take_notice() {
+        if scanner.close().is_none() {
+            write_frame(&mut frames, Opcode::Text, notice.as_bytes());
+        }
+    }
+    frames
+}
+
+/// What came from the agent, with what there is to say of our own behind the message that is passing.
+fn with_notices(scanner: &mut crate::scanner::Scanner, entry: &Entry, bytes: &[u8]) -> Vec<u8> {
+    let (at, mut messages) = scanner.scan_to_message_end(bytes);
+    let mut out = bytes[..at].to_vec();
+    if scanner.between_messages() {
+        out.append(&mut notices(scanner, entry));
+    }
+    messages += scanner.scan(&bytes[at..]);
+    out.extend_from_slice(&bytes[at..]);
+    entry.add_out(messages, bytes.len() as u64);
+    note_session(scanner.take_session(), entry);
+    out
 }
 
 fn note_session(session: Option<Box<str>>, entry: &Entry) {

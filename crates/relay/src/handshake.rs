@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 
 /// Most headers of a request.
 pub const MAX_HEADERS: usize = 100;
+/// With the value 1 the client asks for events of our own.
+pub const EVENTS_HEADER: &str = "x-myagent-events";
 /// Appended to a client's key (RFC 6455 section 1.3).
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -123,6 +125,11 @@ impl Upgrade {
         })
     }
 
+    /// Whether the client asks for events of our own.
+    pub fn wants_events(&self) -> bool {
+        wants_events(&self.target, self.header(EVENTS_HEADER))
+    }
+
     /// The first header of this name, in any case; bytes that are not UTF-8 are replaced.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
@@ -197,6 +204,17 @@ pub(crate) fn push_header(out: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>
     out.extend_from_slice(b"\r\n");
 }
 
+/// Whether a request asks for events of our own, by `?events=1` or by the value of [`EVENTS_HEADER`].
+pub fn wants_events(target: &str, header: Option<&str>) -> bool {
+    let yes = |value: &str| matches!(value.trim(), "1" | "true");
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    header.is_some_and(yes)
+        || query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .any(|(name, value)| name == "events" && yes(value))
+}
+
 /// `%41+b` becomes `A b`; what is no escape stays as it is.
 pub fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
@@ -229,6 +247,9 @@ mod tests {
         assert_eq!(upgrade.query("session_id").as_deref(), Some("a b"));
         assert_eq!(upgrade.query("x").as_deref(), Some(""));
         assert_eq!(upgrade.query("y"), None);
+        assert!(!upgrade.wants_events());
+        assert!(wants_events("/s/x?a=1&events=1", None) && wants_events("/", Some(" 1")));
+        assert!(!wants_events("/?events=0&xevents=1", Some("0")) && !wants_events("/events=1", None));
         assert_eq!(upgrade.header("HOST"), Some("h"));
         let answer = String::from_utf8(upgrade.response_101(&[("X-MyAgent-Service", "a\r\nb")])).unwrap();
         assert_eq!(

@@ -154,6 +154,9 @@ impl Relay {
             ("X-MyAgent-Instance", &self.instance),
             ("X-MyAgent-Connection-Id", &connection_id),
         ]);
+        if answer.status == 101 && request.events {
+            entry.want_events();
+        }
         let mode = if answer.status == 101 {
             Mode::Frames
         } else {

@@ -1,6 +1,6 @@
 //! The request head that an agent gets: the client's own, with the path, the hop-by-hop headers and the trace changed.
 
-use crate::handshake::{MAX_HEADERS, percent_decode, push_header};
+use crate::handshake::{EVENTS_HEADER, MAX_HEADERS, percent_decode, push_header, wants_events};
 use myagent_core::wire::handover::Offer;
 
 /// Query parameters that are for the front door and not for the agent.
@@ -10,7 +10,7 @@ const OWN_QUERY: [&str; 4] = ["service", "tag", "routing_hint", "events"];
 const HOP_BY_HOP: [&str; 6] =
     ["connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "upgrade"];
 /// Headers that are for the front door.
-const OWN_HEADERS: [&str; 1] = ["x-myagent-events"];
+const OWN_HEADERS: [&str; 1] = [EVENTS_HEADER];
 
 /// Where the request goes.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ pub struct Request {
     pub is_head: bool,
     /// The client's `User-Agent`.
     pub user_agent: Option<String>,
+    /// The client asks for events of our own.
+    pub events: bool,
 }
 
 /// The client's head cannot be read.
@@ -112,6 +114,7 @@ pub fn rewrite(head: &[u8], destination: Destination<'_>, offer: &Offer) -> Resu
         upgrade: upgrade.is_some(),
         is_head: method == "HEAD",
         user_agent: find("user-agent").map(|value| String::from_utf8_lossy(value).into_owned()),
+        events: wants_events(target, find(EVENTS_HEADER).and_then(|value| std::str::from_utf8(value).ok())),
     })
 }
 

@@ -23,6 +23,8 @@ pub struct Scanner {
     /// The header is whole: payload is passing.
     in_payload: bool,
     remaining: u64,
+    /// The frame that is passing, or that passed last, is not the last of its message.
+    fragmented: bool,
     sniffs_left: u8,
     /// Payload of a frame that is read: a close frame, or a text frame that may name a session.
     captured: Option<Vec<u8>>,
@@ -55,6 +57,7 @@ impl Scanner {
             header_len: 0,
             in_payload: false,
             remaining: 0,
+            fragmented: false,
             sniffs_left: SNIFFED_FRAMES,
             captured: None,
             session: None,
@@ -128,6 +131,27 @@ impl Scanner {
         !self.in_payload && self.header_len == 0
     }
 
+    /// Whether the stream stands between two messages: only there may a message of ours go in.
+    pub fn between_messages(&self) -> bool {
+        self.at_boundary() && !self.fragmented
+    }
+
+    /// Follows the bytes up to the end of the message that is passing, or to their end: how many bytes that took, and how
+    /// many messages have their last frame beginning in them.
+    pub fn scan_to_message_end(&mut self, bytes: &[u8]) -> (usize, u64) {
+        let (mut at, mut messages) = (0, 0);
+        while !self.between_messages() {
+            let (used, step) = self.step(&bytes[at..]);
+            at += used;
+            match step {
+                Step::Header => messages += u64::from(self.is_last_of_message()),
+                Step::End => {}
+                Step::More => break,
+            }
+        }
+        (at, messages)
+    }
+
     /// First byte of the frame that is passing (after [`Step::Header`]): flags and opcode.
     pub fn first_byte(&self) -> u8 {
         self.header[0]
@@ -173,6 +197,10 @@ impl Scanner {
             _ => u64::from(short),
         };
         self.in_payload = true;
+        // Control frames may stand between the frames of a message.
+        if self.header[0] & 0x08 == 0 {
+            self.fragmented = self.header[0] & 0x80 == 0;
+        }
         // FIN, no reserved bit, and the opcode of text or close.
         let wanted = match self.header[0] {
             0x81 if self.sniffs_left > 0 && self.remaining <= SNIFFED_LENGTH => {

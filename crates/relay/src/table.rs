@@ -12,7 +12,7 @@ pub use entry::{Entry, Place};
 
 use entry::{Counters, State};
 use jiff::Timestamp;
-use myagent_core::wire::control::{Closed, Report, Totals, Usage};
+use myagent_core::wire::control::{Closed, MAX_RULES, OTHER_RULES, Report, Totals, Traffic, Usage};
 use myagent_core::wire::handover::{Moved, Offer};
 use myagent_core::{Clock, ConnectionId};
 use std::cell::{Cell, RefCell};
@@ -56,6 +56,8 @@ struct Inner {
     closed_dropped: Cell<u64>,
     /// Sums of what the ticks have seen.
     totals: Cell<Totals>,
+    /// The same by rule.
+    rules: RefCell<HashMap<Box<str>, Rc<Cell<Traffic>>>>,
     /// Coarse time of the newest message on any connection.
     latest: Cell<Option<Duration>>,
     reserved: Cell<u32>,
@@ -84,6 +86,7 @@ impl Table {
                 reported_closed: Cell::new(0),
                 closed_dropped: Cell::new(0),
                 totals: Cell::default(),
+                rules: RefCell::default(),
                 latest: Cell::new(None),
                 reserved: Cell::new(0),
                 extra_places: Cell::new(0),
@@ -97,33 +100,61 @@ impl Table {
     /// Enters a connection that was handed over. It is open until the entry is closed or dropped.
     pub fn open(&self, offer: &Offer, user_agent: Option<String>) -> Entry {
         let route = (Some(offer.strategy.as_str()), offer.rule.as_deref());
-        self.enter(offer.connection_id, offer.client, user_agent, route)
+        let state = self.state(offer.connection_id, offer.client, user_agent, route);
+        self.count(&state);
+        self.enter(state)
     }
 
     /// Enters a connection that came to the runner's own port.
     pub fn open_direct(&self, id: ConnectionId, client: SocketAddr, user_agent: Option<String>) -> Entry {
-        self.enter(id, client, user_agent, (None, None))
+        let state = self.state(id, client, user_agent, (None, None));
+        self.count(&state);
+        self.enter(state)
     }
 
-    /// Enters a connection that came from another runner.
+    /// Enters a connection that came from another runner, which has counted it.
     pub fn open_moved(&self, moved: &Moved) -> Entry {
         let route = (moved.strategy.as_deref(), moved.rule.as_deref());
-        self.enter(moved.connection_id, moved.client, moved.user_agent.clone(), route)
+        let mut state = self.state(moved.connection_id, moved.client, moved.user_agent.clone(), route);
+        if let Some(so_far) = &moved.so_far {
+            state.go_on(so_far);
+        }
+        state.count_move();
+        self.enter(state)
     }
 
-    fn enter(
+    fn state(
         &self,
         id: ConnectionId,
         client: SocketAddr,
         user_agent: Option<String>,
         route: (Option<&str>, Option<&str>),
-    ) -> Entry {
-        let state = Rc::new(State::new(id, client, user_agent, route, self.inner.clock.now()));
-        self.inner.open.borrow_mut().insert(id, Rc::clone(&state));
-        self.inner.changed.borrow_mut().push(Rc::clone(&state));
+    ) -> State {
+        let traffic = route.1.map(|rule| self.traffic(rule));
+        State::new(id, client, user_agent, route, traffic, self.inner.clock.now())
+    }
+
+    /// The sums of a rule.
+    fn traffic(&self, rule: &str) -> Rc<Cell<Traffic>> {
+        let mut rules = self.inner.rules.borrow_mut();
+        let rule = if rules.len() < MAX_RULES || rules.contains_key(rule) { rule } else { OTHER_RULES };
+        if let Some(traffic) = rules.get(rule) {
+            return Rc::clone(traffic);
+        }
+        Rc::clone(rules.entry(rule.into()).or_default())
+    }
+
+    fn count(&self, state: &State) {
         let mut totals = self.inner.totals.get();
         totals.connections += 1;
         self.inner.totals.set(totals);
+        state.add_traffic(&Traffic { connections: 1, ..Traffic::default() });
+    }
+
+    fn enter(&self, state: State) -> Entry {
+        let state = Rc::new(state);
+        self.inner.open.borrow_mut().insert(state.id, Rc::clone(&state));
+        self.inner.changed.borrow_mut().push(Rc::clone(&state));
         Entry::new(state, Rc::clone(&self.inner))
     }
 
@@ -215,6 +246,12 @@ impl Table {
             detached_sessions: 0,
             places: self.places(),
             totals: inner.totals.get(),
+            rules: inner
+                .rules
+                .borrow()
+                .iter()
+                .map(|(rule, traffic)| (rule.to_string(), traffic.get()))
+                .collect(),
             session_totals: None,
             usage: Usage::default(),
             busy: self.busy(),
@@ -250,6 +287,28 @@ impl Table {
     /// Asks a connection's task to close it; false: it is not here.
     pub fn disconnect(&self, id: ConnectionId, code: u16, reason: &str) -> bool {
         self.inner.open.borrow().get(&id).map(|state| state.disconnect(code, reason)).is_some()
+    }
+
+    /// Whether it is here.
+    pub fn is_open(&self, id: ConnectionId) -> bool {
+        self.inner.open.borrow().contains_key(&id)
+    }
+
+    /// Whether it was here and went on in another runner, as far as that is remembered.
+    pub fn has_moved(&self, id: ConnectionId) -> bool {
+        let closed = self.inner.closed.borrow();
+        closed.iter().rev().any(|record| record.connection.connection_id == id && record.moved)
+    }
+
+    /// Has clients that asked for events of our own told something: all of them, or one connection. `members` are those of
+    /// the event after its name and its connection: JSON, without braces. Returns how many will be told; none: it is not here.
+    pub fn notify(&self, id: Option<ConnectionId>, members: &str) -> Option<u32> {
+        let (open, members) = (self.inner.open.borrow(), Rc::from(members));
+        let told = match id {
+            Some(id) => usize::from(open.get(&id)?.notify(&members)),
+            None => open.values().filter(|state| state.notify(&members)).count(),
+        };
+        Some(u32::try_from(told).unwrap_or(u32::MAX))
     }
 
     /// Asks the tasks of all connections to close them.
@@ -303,6 +362,7 @@ impl Inner {
         totals.bytes_in += bytes_in;
         totals.bytes_out += bytes_out;
         self.totals.set(totals);
+        state.add_traffic(&Traffic { connections: 0, messages_in, messages_out, bytes_in, bytes_out });
         if marks & (State::IN | State::OUT) != 0 {
             state.last_activity.set(wall);
             self.latest.set(Some(coarse));
@@ -316,7 +376,7 @@ impl Inner {
     }
 
     /// Takes a connection out and keeps its record.
-    fn close(&self, state: &State, code: u16, reason: &str) {
+    fn close(&self, state: &State, code: u16, reason: &str, moved: bool) {
         let now = self.clock.now();
         self.stamp(state, now, self.origin.elapsed());
         // The id may have been given twice; only our own state goes.
@@ -343,6 +403,7 @@ impl Inner {
             closed_at: now,
             code,
             reason: entry::cut(reason, crate::codec::MAX_REASON).to_owned(),
+            moved,
         });
         if closed.len() > MAX_CLOSED {
             closed.pop_front();

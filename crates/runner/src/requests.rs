@@ -2,10 +2,18 @@
 
 use crate::control::ClientId;
 use crate::runner::Runner;
-use myagent_core::wire::control::{Answer, Phase, Request, RequestLine};
+use myagent_core::ConnectionId;
+use myagent_core::wire::control::{Answer, CLOSES_WITHIN, Phase, Request, RequestLine};
+use std::time::Duration;
 
 /// Most lines of output in one answer.
 const MAX_TAIL: u32 = 1000;
+/// Between two looks whether a connection is closed.
+const LOOK: Duration = Duration::from_millis(5);
+
+fn not_here(connection_id: ConnectionId) -> Answer {
+    Answer::Failed { message: format!("connection {connection_id} is not open here") }
+}
 
 impl Runner {
     /// Answers a request, at once but for a stop.
@@ -20,9 +28,15 @@ impl Runner {
             }
             Request::Disconnect { connection_id, code, reason } => {
                 if self.table.disconnect(connection_id, code, &reason) {
-                    Answer::Done
-                } else {
-                    Answer::Failed { message: format!("connection {connection_id} is not open here") }
+                    return self.answer_when_closed(client, id, connection_id);
+                }
+                not_here(connection_id)
+            }
+            Request::Notify { connection_id, members } => {
+                match (self.table.notify(connection_id, &members), connection_id) {
+                    (Some(clients), _) => Answer::Notified { clients },
+                    (None, Some(id)) => not_here(id),
+                    (None, None) => Answer::Notified { clients: 0 },
                 }
             }
             Request::Drain { draining } => {
@@ -41,6 +55,26 @@ impl Runner {
             }
         };
         self.clients.answer(client, id, answer);
+    }
+
+    /// A connection was asked to close.
+    fn answer_when_closed(&mut self, client: ClientId, id: u64, connection: ConnectionId) {
+        let (table, clients) = (self.table.clone(), self.clients.clone());
+        self.tasks.spawn_local(async move {
+            let closed = async {
+                while table.is_open(connection) {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            let closed = tokio::time::timeout(CLOSES_WITHIN, closed).await.is_ok();
+            // It may have been on its way to another runner just then.
+            let answer = if closed && table.has_moved(connection) {
+                not_here(connection)
+            } else {
+                Answer::Disconnected { closed }
+            };
+            clients.answer(client, id, answer);
+        });
     }
 
     /// Takes no more clients, or takes them again.

@@ -1,20 +1,27 @@
-//! The table `totals`: the sums of runners that ended, per service, so that counters survive runners and managers.
+//! The tables `totals` and `instance_totals`: the sums of runners that ended, per service and per instance, so that counters
+//! survive runners and managers; and `live_sums`: what runners that may still live had counted when they were last heard.
 
 use crate::columns::{Count, Id, Json};
 use crate::connections::Store;
 use crate::error::StoreError;
-use myagent_core::ServiceId;
 use myagent_core::wire::control::{Sums, Totals};
-use rusqlite::{OptionalExtension, Row, named_params};
+use myagent_core::{InstanceKey, ServiceId, StartId};
+use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 use std::collections::BTreeMap;
 
 const COLUMNS: &str = "service_id, connections, sessions, messages_in, messages_out, bytes_in, bytes_out, log_lines_dropped, \
-                       session_totals";
+                       session_totals, rules";
 
 impl Store {
-    /// Adds to the sums of a service. Nothing happens if the service was removed meanwhile.
-    pub fn add_totals(&self, id: ServiceId, delta: &Sums) -> Result<(), StoreError> {
+    /// Adds to the sums of an instance and its service what a runner has counted that is no more, and forgets its live sums.
+    /// Nothing happens if the service was removed meanwhile.
+    pub fn add_totals(&self, key: InstanceKey, delta: &Sums) -> Result<(), StoreError> {
+        let id = key.service_id;
         self.write(&format!("add to the totals of service {id}"), |transaction| {
+            add_instance(transaction, key, &delta.totals)?;
+            transaction
+                .prepare_cached("DELETE FROM live_sums WHERE service_id = ?1 AND idx = ?2")?
+                .execute(params![Id(id.0), key.index])?;
             let select = format!("SELECT {COLUMNS} FROM totals WHERE service_id = ?1");
             let stored = transaction.prepare_cached(&select)?.query_row([Id(id.0)], sums).optional()?;
             let mut sums = stored.map(|(_, sums)| sums).unwrap_or_default();
@@ -22,7 +29,7 @@ impl Store {
             let replace = format!(
                 "INSERT OR REPLACE INTO totals ({COLUMNS}) \
                  SELECT service_id, :connections, :sessions, :messages_in, :messages_out, :bytes_in, :bytes_out, \
-                 :log_lines_dropped, :session_totals FROM services WHERE service_id = :service_id"
+                 :log_lines_dropped, :session_totals, :rules FROM services WHERE service_id = :service_id"
             );
             transaction.prepare_cached(&replace)?.execute(named_params! {
                 ":service_id": Id(id.0),
@@ -34,6 +41,7 @@ impl Store {
                 ":bytes_out": Count(sums.totals.bytes_out),
                 ":log_lines_dropped": Count(sums.totals.log_lines_dropped),
                 ":session_totals": Json(&sums.sessions),
+                ":rules": Json(&sums.rules),
             })?;
             Ok(())
         })
@@ -46,6 +54,58 @@ impl Store {
             Ok(statement.query_map([], sums)?.collect::<Result<_, _>>()?)
         })
     }
+
+    /// The sums of every instance that has any.
+    pub fn instance_totals(&self) -> Result<BTreeMap<InstanceKey, Totals>, StoreError> {
+        self.read("read totals of instances", |connection| {
+            let sql = "SELECT service_id, idx, totals FROM instance_totals";
+            let mut statement = connection.prepare_cached(sql)?;
+            let totals = |row: &Row<'_>| Ok((key(row)?, row.get::<_, Json<_>>(2)?.0));
+            Ok(statement.query_map([], totals)?.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Notes what runners have counted by now, in the place of what was noted of their instances.
+    pub fn put_live_sums(&self, sums: &[(InstanceKey, StartId, Sums)]) -> Result<(), StoreError> {
+        self.write("note the sums of runners", |transaction| {
+            let sql = "INSERT OR REPLACE INTO live_sums (service_id, idx, start_id, sums) \
+                       SELECT service_id, ?2, ?3, ?4 FROM services WHERE service_id = ?1";
+            let mut statement = transaction.prepare_cached(sql)?;
+            for (key, start_id, sums) in sums {
+                statement.execute(params![Id(key.service_id.0), key.index, Id(start_id.0), Json(sums)])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What was noted of runners whose sums were not added since.
+    pub fn live_sums(&self) -> Result<Vec<(InstanceKey, StartId, Sums)>, StoreError> {
+        self.read("read the sums of runners", |connection| {
+            let sql = "SELECT service_id, idx, start_id, sums FROM live_sums ORDER BY service_id, idx";
+            let mut statement = connection.prepare_cached(sql)?;
+            let sums =
+                |row: &Row<'_>| Ok((key(row)?, StartId(row.get::<_, Id>(2)?.0), row.get::<_, Json<_>>(3)?.0));
+            Ok(statement.query_map([], sums)?.collect::<Result<_, _>>()?)
+        })
+    }
+}
+
+fn add_instance(transaction: &Transaction<'_>, key: InstanceKey, delta: &Totals) -> rusqlite::Result<()> {
+    let select = "SELECT totals FROM instance_totals WHERE service_id = ?1 AND idx = ?2";
+    let stored = transaction
+        .prepare_cached(select)?
+        .query_row(params![Id(key.service_id.0), key.index], |row| row.get::<_, Json<Totals>>(0))
+        .optional()?;
+    let mut totals = stored.map(|stored| stored.0).unwrap_or_default();
+    totals.add(delta);
+    let replace = "INSERT OR REPLACE INTO instance_totals (service_id, idx, totals) \
+                   SELECT service_id, ?2, ?3 FROM services WHERE service_id = ?1";
+    transaction.prepare_cached(replace)?.execute(params![Id(key.service_id.0), key.index, Json(&totals)])?;
+    Ok(())
+}
+
+fn key(row: &Row<'_>) -> rusqlite::Result<InstanceKey> {
+    Ok(InstanceKey { service_id: ServiceId(row.get::<_, Id>(0)?.0), index: row.get(1)? })
 }
 
 fn sums(row: &Row<'_>) -> rusqlite::Result<(ServiceId, Sums)> {
@@ -59,5 +119,6 @@ fn sums(row: &Row<'_>) -> rusqlite::Result<(ServiceId, Sums)> {
         bytes_out: count(6)?,
         log_lines_dropped: count(7)?,
     };
-    Ok((ServiceId(row.get::<_, Id>(0)?.0), Sums { totals, sessions: row.get::<_, Json<_>>(8)?.0 }))
+    let (sessions, rules) = (row.get::<_, Json<_>>(8)?.0, row.get::<_, Json<_>>(9)?.0);
+    Ok((ServiceId(row.get::<_, Id>(0)?.0), Sums { totals, sessions, rules }))
 }

@@ -12,6 +12,7 @@
 //! whether a process is still the one that it was.
 
 mod attach;
+mod connections;
 mod environment;
 mod instance;
 mod launch;
@@ -22,6 +23,7 @@ mod probe;
 mod process;
 
 pub use attach::stop_stray;
+pub use connections::OpenConnections;
 pub use instance::{Command, Deps, InstanceHandle, Past, Wanted, spawn};
 pub use observed::{HealthCheck, Observed, RunnerRecord, Update, What};
 pub use ports::{Ports, binds, port_holder};

@@ -30,6 +30,8 @@ class Screen:
             print(json.dumps(event), flush=True)
             return
         name, content = event["event"], event.get("content")
+        if (event.get("metadata") or {}).get("turn_restarted"):
+            print("\n(from the start:)")
         if name == "agent.partial_answer":
             self.streamed = True
             print(content, end="", flush=True)

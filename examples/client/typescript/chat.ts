@@ -26,6 +26,7 @@ let streamed = false
 
 function show(event: AgentEvent): void {
   if (values.json) return void process.stdout.write(`${JSON.stringify(event)}\n`)
+  if (event.metadata?.['turn_restarted']) process.stdout.write('\n(from the start:)\n')
   switch (event.event) {
     case 'agent.partial_answer':
       streamed = true

@@ -1,14 +1,16 @@
 //! `/api/v1`: one file per endpoint, listed here.
 
+pub(crate) mod connections;
 mod events;
 mod info;
 pub(crate) mod manager;
+mod notifications;
 pub(crate) mod services;
 mod stats;
 
 use crate::Shared;
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use std::sync::Arc;
 
 pub(crate) fn routes() -> Router<Arc<Shared>> {
@@ -16,5 +18,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/info", get(info::get))
         .route("/stats", get(stats::get))
         .route("/events", get(events::get))
+        .route("/notifications", post(notifications::post))
+        .nest("/connections", connections::routes())
         .nest("/services", services::routes())
 }

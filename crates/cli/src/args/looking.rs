@@ -1,8 +1,42 @@
-//! Arguments of the commands that look: logs, health, events.
+//! Arguments of the commands that look: connections, logs, health, events.
 
 use crate::exit::Failure;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
+
+/// Arguments of `connections`.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectionsArgs {
+    /// Only of this service, by name or id.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<String>,
+    /// Only of this instance, like weather-0.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) instance: Option<String>,
+    /// Only those that this rule routed.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) rule: Option<String>,
+    /// Only from this address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<String>,
+    /// At most this many, the newest first [default: 100].
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+/// Arguments of `disconnect`.
+#[derive(Debug, Args)]
+pub(crate) struct DisconnectArgs {
+    /// Connections, by id or the beginning of one.
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// What the client is told [default: disconnected by the operator].
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Close code: 1000, 1001, 1008, 1011 to 1014, or 3000 to 4999 [default: 1000].
+    #[arg(long, value_name = "N")]
+    pub(crate) code: Option<u16>,
+}
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]

@@ -1,6 +1,8 @@
 //! One file per command, listed here, and what they work with.
 
 mod completions;
+mod connections;
+mod disconnect;
 mod doctor;
 mod events;
 mod health;
@@ -96,6 +98,8 @@ async fn run_client(app: &App, command: Command) -> Result<()> {
         Command::Stats => stats::run(app).await,
         Command::Logs(args) => logs::run(app, &args).await,
         Command::Health(args) => health::run(app, &args).await,
+        Command::Connections(args) => connections::run(app, args).await,
+        Command::Disconnect(args) => disconnect::run(app, &args).await,
         Command::Events(args) => events::run(app, &args).await,
         Command::Doctor => doctor::run(app).await,
         Command::Shutdown(args) => server::shut_down(app, args).await,

@@ -8,6 +8,7 @@ mod bad_input;
 mod busy;
 mod changes;
 mod clients;
+mod connections;
 mod conversations;
 mod crash_loop;
 mod fleet;

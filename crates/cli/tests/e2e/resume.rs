@@ -30,7 +30,7 @@ class Talker:
             yield "asked %d, history %d" % (self.asked, len(ctx.history))
             return
         for number in range(int(words[1])):
-            yield "%d " % number
+            yield "%d " % number + (10000 * "x" if words[0] == "shout" else "")
             await asyncio.sleep(float(words[2]) if len(words) > 2 else 0)
 
     def export_state(self):
@@ -340,6 +340,30 @@ async fn a_killed_runner_leaves_its_sessions_to_another() -> Result<()> {
     let manager = talk.lose_manager().await?;
     lose_runner(&mut client, runner, &doors, &mut asked).await?;
     drop(manager);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_waited_is_answered_also_if_its_client_leaves_again_at_once() -> Result<()> {
+    let talk = Talk::start(&["--replicas", "2"]).await?;
+    let mut client = Resuming::start(&talk.front).await?;
+    let owner = talk.owner(&client.session).await?;
+    let runner = talk.runner(&owner).await?;
+    client.message("shout 10000 0.002").await?;
+    client.message("recall").await?;
+    while client.last_seq < 350 {
+        client.next().await?;
+    }
+    runner.kill();
+    // It begins anew, and leaves before it has taken the megabytes that it missed.
+    client.last_seq = 1;
+    client.come_back_over(std::slice::from_ref(&talk.front)).await?;
+    client.leave();
+    let answered = async || {
+        let status = talk.manager.json(&["status", "talk"]).await.ok()?;
+        (status["stats"]["session_totals"]["turns"]["completed"] == 1).then_some(())
+    };
+    wait_for(PATIENCE, "the waiting message to be answered", answered).await;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! One file for each thing that the engine can be asked to do.
 
+mod ask_runners;
 mod desired;
 mod look;
 mod register;
@@ -35,6 +36,8 @@ impl Engine {
                 drop(answer.send(self.health_history(&name, limit)))
             }
             Command::Events { filter, answer } => drop(answer.send(self.list_events(&filter))),
+            Command::Disconnect { what, id, who, answer } => self.disconnect(what, id, &who, answer),
+            Command::Notify { what, to, who, answer } => self.notify(&what, to, &who, answer),
             Command::ShutDown { instances, who, answer } => self.shut_down(instances, &who, answer),
         }
     }
@@ -56,6 +59,8 @@ fn refuse(command: Command) {
             drop(answer.send(Err(problem())))
         }
         Command::Events { answer, .. } => drop(answer.send(Err(problem()))),
+        Command::Disconnect { answer, .. } => drop(answer.send(Err(problem()))),
+        Command::Notify { answer, .. } => drop(answer.send(Err(problem()))),
     }
 }
 

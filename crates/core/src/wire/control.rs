@@ -8,10 +8,20 @@ use crate::instance::Exit;
 use crate::wire::sessions::SessionTotals;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long a runner waits for the end of a connection that it was asked to close.
+pub const CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
 /// The versions that this build speaks.
 pub const PROTOCOL: ProtocolRange = ProtocolRange { min: 1, max: 1 };
+
+/// Most rules with sums of their own; those of others are in [`OTHER_RULES`].
+pub const MAX_RULES: usize = 1_000;
+/// In place of the names of rules beyond [`MAX_RULES`].
+pub const OTHER_RULES: &str = "(others)";
 
 /// A range of protocol versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,14 +73,23 @@ pub enum Request {
         /// [`Closed::number`] of the newest one.
         up_to: u64,
     },
-    /// Close one connection. Answer: done, or an error if it is not here.
+    /// Close one connection. Answer: [`Answer::Disconnected`] when it is closed, at the latest after [`CLOSES_WITHIN`]; an
+    /// error if it is not here.
     Disconnect {
         /// Which.
         connection_id: ConnectionId,
-        /// WebSocket close code.
+        /// WebSocket close code; 1006: without a close frame.
         code: u16,
         /// Close reason, at most 123 bytes.
         reason: String,
+    },
+    /// Tell clients that asked for events of our own something. Answer: [`Answer::Notified`], or an error if the named
+    /// connection is not here.
+    Notify {
+        /// Only this one; none: all of them.
+        connection_id: Option<ConnectionId>,
+        /// The members of the event after its name and its connection: JSON, without braces.
+        members: String,
     },
     /// Take no more clients (give their sockets back), or take them again. Answer: done.
     Drain {
@@ -128,6 +147,16 @@ pub enum Answer {
         exit: Option<Exit>,
         /// Processes that KILL did not end within 5 s.
         survivors: Vec<u32>,
+    },
+    /// To `Disconnect`.
+    Disconnected {
+        /// It is closed; false: it had not ended in time.
+        closed: bool,
+    },
+    /// To `Notify`.
+    Notified {
+        /// Clients that get it.
+        clients: u32,
     },
     /// It is done.
     Done,
@@ -238,6 +267,9 @@ pub struct Report {
     pub places: u32,
     /// Sums since the runner's start.
     pub totals: Totals,
+    /// The same of the connections that a rule routed, by the rule's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, Traffic>,
     /// What became of sessions and turns since the runner's start; none from one that knows no sessions (a relay) or does not
     /// count them (an earlier version).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -250,6 +282,7 @@ pub struct Report {
 
 /// Sums since the runner's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Totals {
     /// Connections ever opened.
     pub connections: u64,
@@ -284,13 +317,47 @@ impl Totals {
     }
 }
 
+/// What the connections of one rule amount to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Traffic {
+    /// Connections ever opened.
+    pub connections: u64,
+    /// Messages from clients.
+    pub messages_in: u64,
+    /// Messages to clients.
+    pub messages_out: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+}
+
+impl Traffic {
+    /// Adds that of others.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, more) in [
+            (&mut self.connections, other.connections),
+            (&mut self.messages_in, other.messages_in),
+            (&mut self.messages_out, other.messages_out),
+            (&mut self.bytes_in, other.bytes_in),
+            (&mut self.bytes_out, other.bytes_out),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// Everything that is summed: what is left of a runner when it has ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Sums {
     /// Connections, messages, bytes.
     pub totals: Totals,
     /// Sessions and turns.
     pub sessions: SessionTotals,
+    /// By the name of the rule that routed them.
+    pub rules: BTreeMap<String, Traffic>,
 }
 
 impl Sums {
@@ -298,6 +365,11 @@ impl Sums {
     pub fn add(&mut self, other: &Self) {
         self.totals.add(&other.totals);
         self.sessions.add(&other.sessions);
+        for (rule, traffic) in &other.rules {
+            let known = self.rules.len() < MAX_RULES || self.rules.contains_key(rule);
+            let rule = if known { rule } else { OTHER_RULES };
+            self.rules.entry(rule.to_owned()).or_default().add(traffic);
+        }
     }
 }
 
@@ -305,7 +377,13 @@ impl Report {
     /// Takes the sums out, so that nobody counts them twice.
     pub fn take_sums(&mut self) -> Sums {
         let sessions = self.session_totals.take().map(|sessions| *sessions).unwrap_or_default();
-        Sums { totals: std::mem::take(&mut self.totals), sessions }
+        Sums { totals: std::mem::take(&mut self.totals), sessions, rules: std::mem::take(&mut self.rules) }
+    }
+
+    /// The sums, as they are now.
+    pub fn sums(&self) -> Sums {
+        let sessions = self.session_totals.as_deref().cloned().unwrap_or_default();
+        Sums { totals: self.totals, sessions, rules: self.rules.clone() }
     }
 }
 
@@ -323,7 +401,7 @@ pub struct Usage {
 }
 
 /// One open connection.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// Its id.
     pub connection_id: ConnectionId,
@@ -349,6 +427,17 @@ pub struct Connection {
     pub bytes_in: u64,
     /// Bytes to the client.
     pub bytes_out: u64,
+    /// How often it went on in another runner. Counters and times are of all of it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub moves: u32,
+    /// The client asked for events of our own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub events: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One closed connection; repeated in reports until acknowledged.
@@ -364,6 +453,9 @@ pub struct Closed {
     pub code: u16,
     /// Close reason, or ours.
     pub reason: String,
+    /// It is not over: it went on in another runner of the service, under the same id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
 }
 
 #[cfg(test)]
@@ -423,10 +515,14 @@ mod tests {
         let one = Sums {
             totals: Totals { connections: 2, bytes_in: u64::MAX, ..Totals::default() },
             sessions: SessionTotals { completed: 1, adopted: 2, ..SessionTotals::default() },
+            rules: [("eu".to_owned(), Traffic { connections: 1, ..Traffic::default() })].into(),
         };
         let mut sum = one.clone();
         sum.add(&one);
         assert_eq!((sum.totals.connections, sum.totals.bytes_in), (4, u64::MAX));
         assert_eq!((sum.sessions.completed, sum.sessions.adopted), (2, 4));
+        assert_eq!(sum.rules["eu"].connections, 2);
+        let stored = serde_json::to_string(&sum).unwrap();
+        assert_eq!(serde_json::from_str::<Sums>(&stored).unwrap(), sum);
     }
 }

@@ -8,6 +8,7 @@
 //! ([`Moved`]). It asks first because a move cannot be taken back: a runner that does not answer gets no socket.
 
 use crate::ids::ConnectionId;
+use crate::wire::control::Connection;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -63,6 +64,9 @@ pub struct Moved {
     pub rule: Option<String>,
     /// Bytes that are unread, at most [`MAX_UNREAD`].
     pub unread: usize,
+    /// What it was until now; none from a runner of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub so_far: Option<Box<Connection>>,
 }
 
 /// One client, offered to a runner.
@@ -199,6 +203,7 @@ mod tests {
             strategy: Some("round_robin".to_owned()),
             rule: None,
             unread: 7,
+            so_far: None,
         };
         let mut buffer = Vec::new();
         for down in [Down::Moved(moved), Down::Ask(Ask { session_id: Uuid::nil() }), Down::Unread] {

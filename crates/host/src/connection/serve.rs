@@ -5,6 +5,7 @@ use crate::clients::Stop;
 use crate::host::Inner;
 use crate::search::{Found, Missing};
 use myagent_relay::codec::{Incoming, MessageReader, Opcode, write_frame};
+use myagent_relay::table::Entry;
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -43,6 +44,8 @@ enum Wake {
     Found(Found),
     Again,
     Timer,
+    /// There is something of our own to say.
+    Notice,
     Disconnect(u16, String),
 }
 
@@ -125,6 +128,9 @@ pub(crate) async fn serve(
                 tick(&inner, &conn, &mut clocks, may_read);
                 timer.as_mut().reset(clocks.next(conn.stalled.get()));
             }
+            Wake::Notice => inner.push_notices(&conn),
+            // Without a word.
+            Wake::Disconnect(1006, reason) => conn.end(1006, &reason),
             Wake::Disconnect(code, reason) => conn.close(&inner, code, &reason),
         }
     }
@@ -178,6 +184,9 @@ async fn wait(
             && let Poll::Ready((code, reason)) = entry.poll_disconnected(context)
         {
             return Poll::Ready(Wake::Disconnect(code, reason));
+        }
+        if conn.entry.borrow().as_ref().is_some_and(Entry::has_notice) {
+            return Poll::Ready(Wake::Notice);
         }
         if conn.stalled.get().is_some() && conn.poll_writable(context) {
             conn.flush(inner);

@@ -22,6 +22,9 @@ impl Inner {
         stream: tokio::net::TcpStream,
         rest: &[u8],
     ) {
+        if let Some(entry) = entry.as_ref().filter(|_| upgrade.wants_events()) {
+            entry.want_events();
+        }
         let head = upgrade.response_101(&[
             ("X-MyAgent-Service", &self.config.service),
             ("X-MyAgent-Instance", &self.config.instance),

@@ -6,6 +6,7 @@ use crate::event::{self, Event};
 use crate::line;
 use crate::session::{Session, State};
 use myagent_journal::Position;
+use myagent_relay::codec::{Opcode, write_frame};
 use std::rc::Rc;
 
 /// Credit is given back to the worker in portions of at least this many bytes.
@@ -15,6 +16,7 @@ impl Inner {
     /// Writes what this wake-up has put into the buffers: to the journal, to clients, and soon to the worker.
     pub(crate) fn flush(&self) {
         self.remove_doomed();
+        self.limit_detached();
         let worker_is_next = || self.worker.borrow().as_ref().is_some_and(|worker| worker.flush_soon());
         let mut dirty = std::mem::take(&mut *self.dirty.borrow_mut());
         // First of all: what a client has seen must be there when it comes back.
@@ -102,6 +104,13 @@ impl Inner {
             self.push_text(conn, &scratch);
         }
         found
+    }
+
+    /// What there is to say of our own to this client; no part of any session, and not counted.
+    pub(crate) fn push_notices(&self, conn: &Rc<Conn>) {
+        while let Some(text) = conn.take_notice() {
+            self.push(conn, |out| write_frame(out, Opcode::Text, text.as_bytes()));
+        }
     }
 
     /// A message that is no event.

@@ -6,7 +6,10 @@ import importlib.util
 import inspect
 import os
 import sys
+from time import monotonic
 
+BURST = 32  # pieces of an answer for which the loop need not turn
+BURST_TIME = 0.005  # seconds for which it need not, from one piece to the next
 METHODS = ("astream", "stream", "arun", "run")
 NO_AGENT = "no agent in it: define agent, create_agent() or agent_factory()"
 NO_METHOD = "the agent has none of astream(message), stream(message), arun(message) and run(message), and is no function"
@@ -106,7 +109,7 @@ class Caller:
             self.streams and hasattr(result, "__iter__") and not isinstance(result, (str, bytes, dict)))
 
     async def follow(self, context, pieces):
-        session, count = context._session, 0
+        session, selector, count = context._session, context._session.worker.channel.selector, 0
         try:
             async for piece in pieces:
                 if context.cancelled:
@@ -115,8 +118,9 @@ class Caller:
                 count += 1
                 if session.credit <= 0:
                     await session.room()
-                elif count % 32 == 0:
-                    await asyncio.sleep(0)  # An agent that never waits must not keep the others from running.
+                elif count % BURST == 1 or monotonic() - selector.woke > BURST_TIME:
+                    # An agent that never waits must not keep the others from running, nor its own pieces from leaving.
+                    await asyncio.sleep(0)
         finally:
             # Its own clean-up is part of the turn; an end by itself has done it already.
             if hasattr(pieces, "aclose"):

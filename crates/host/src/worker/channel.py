@@ -10,6 +10,7 @@ import selectors
 import threading
 import traceback
 from collections import deque
+from time import monotonic
 
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":")).encode
 encode_exactly = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -26,9 +27,9 @@ def to_bytes(text):
 
 
 def say(error):
-    """An exception in one line."""
+    """An exception in words."""
     try:
-        text = str(error)
+        text = str(error).encode(errors="replace").decode()  # without half characters, which are no words
     except Exception:  # its own __str__ fails
         text = ""
     return "%s: %s" % (type(error).__name__, text) if text else type(error).__name__
@@ -48,6 +49,7 @@ class Selector(selectors.DefaultSelector):
 
     before = None  # called before each wait
     looked = False
+    woke = 0  # when the loop's turn began
 
     def select(self, timeout=None):
         if self.before is not None:
@@ -55,16 +57,19 @@ class Selector(selectors.DefaultSelector):
         # Something is to be run already: a look at the sockets, which costs as much as a short task, can be left out once.
         if timeout is not None and timeout <= 0 and self.looked:
             self.looked = False
-            return []
-        self.looked = True
-        return super().select(timeout)
+            ready = []
+        else:
+            self.looked = True
+            ready = super().select(timeout)
+        self.woke = monotonic()
+        return ready
 
 
 class Channel:
     """Lines to the host, in order, from any thread, in as few writes as possible."""
 
     def __init__(self, sock, loop, selector):
-        self.sock, self.loop = sock, loop
+        self.sock, self.loop, self.selector = sock, loop, selector
         self.thread = threading.get_ident()
         self.lines = deque()
         self.rest = b""

@@ -62,6 +62,8 @@ class Context:
             return Sent(session)
         session.send('{"type":"emit","session":%d,"turn":%d,"event":%s,"step_id":%s,"content":%s,"metadata":%s}\n' % (
             session.number, self._turn, encode(str(event)), encode(step_id), encode(content), encode(metadata)))
+        # With the host before the agent goes on: whatever it does next, its turn is not taken for one that did nothing.
+        session.worker.channel.push()
         if event == "agent.final_answer":
             self._answered, self._answer = True, content
         if session.full() and threading.get_ident() != session.worker.thread:

@@ -73,3 +73,19 @@ fn an_error_is_no_echo_of_its_cause() {
         }
     });
 }
+
+#[test]
+fn an_exception_with_half_a_character_is_told_in_words() {
+    let source = "
+class A:
+    async def arun(self, text):
+        raise ValueError('bad ' + text)
+agent = A()
+";
+    with_agent(source, async |rig| {
+        let mut client = rig.client().await;
+        client.session().await;
+        client.send_text(r#"{"event":"user.message","content":"\ud83d!"}"#).await;
+        assert_eq!(client.expect("agent.error").await["content"], "ValueError: bad ?!");
+    });
+}

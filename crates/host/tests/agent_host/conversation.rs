@@ -118,7 +118,7 @@ fn what_is_no_event_is_answered_and_the_socket_stays_open() {
         let error = client.expect("agent.error").await;
         assert_eq!(
             error["metadata"],
-            json!({"code":"SESSION_NOT_FOUND","recoverable":true,"session_id":"nope"})
+            json!({"code":"SESSION_NOT_FOUND","recoverable":false,"session_id":"nope"})
         );
         let session = client.session().await;
         client.say(&session, " ").await;
@@ -220,8 +220,19 @@ fn a_session_goes_on_in_another_connection() {
         third.send(json!({"event":"user.reconnect","session_id":session,"last_seq":5})).await;
         assert_eq!(third.expect("agent.state_restored").await["metadata"]["replaying"], false);
         assert_eq!(second.expect("system.notice").await["metadata"]["code"], "session_moved");
+        // What was under way on it takes nothing back; coming back does.
+        second.send(json!({"event":"user.ack","session_id":session,"content":{"last_seq":5}})).await;
+        second.say(&session, "late").await;
+        assert_eq!(second.expect("agent.error").await["metadata"]["code"], "SESSION_MOVED");
+        third.expect("system.notice").await;
+        assert_eq!(third.ask(&session, "d").await, "echo: d");
+        second.send(json!({"event":"user.reconnect","session_id":session,"last_seq":6})).await;
+        assert_eq!(second.expect("agent.state_restored").await["metadata"]["open_steps"], json!([]));
+        assert_eq!(second.expect("system.notice").await["metadata"]["code"], "replay");
+        assert_eq!(second.ask(&session, "e").await, "echo: e");
+        assert_eq!(third.expect("system.notice").await["metadata"]["code"], "session_moved");
         third.send(json!({"event":"user.reconnect","session_id":"nope"})).await;
-        third.until("error.recovery_failed").await;
+        third.expect("error.recovery_failed").await;
     });
 }
 

@@ -9,6 +9,7 @@ use myagent_core::wire::handover::{Offer, Refusal};
 use myagent_relay::client::Client as Taken;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -201,7 +202,8 @@ agent = A()
 
 #[test]
 fn sessions_without_a_connection_are_limited_in_memory() {
-    with_config(ECHO, ServiceConfig { max_detached_sessions: 2, ..Default::default() }, async |rig| {
+    let config = ServiceConfig { max_detached_sessions: 2, session_timeout: 30.0, ..Default::default() };
+    with_config(ECHO, config, async |rig| {
         let mut ids = Vec::new();
         for number in 1..=3 {
             let mut client = rig.client().await;
@@ -220,5 +222,21 @@ fn sessions_without_a_connection_are_limited_in_memory() {
             client.expect("system.notice").await;
             assert_eq!(client.ask(id, "still there?").await, "echo: still there?");
         }
+        // Who came back to one that had left memory may be silent for as long as it likes.
+        let mut client = rig.client().await;
+        client.send(json!({"event":"user.reconnect","session_id":ids[0],"last_seq":2})).await;
+        client.until("system.notice").await;
+        while rig.host.sessions().0 != 1 {
+            tokio::task::yield_now().await;
+        }
+        rig.clock.advance(Duration::from_secs(59));
+        while rig.host.sessions() != (1, 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        client.say(&ids[0], "still there?").await;
+        assert_eq!(client.until("agent.final_answer").await.pop().unwrap()["content"], "echo: still there?");
+        // The others have expired.
+        client.send(json!({"event":"user.reconnect","session_id":ids[1],"last_seq":2})).await;
+        client.expect("error.recovery_failed").await;
     });
 }

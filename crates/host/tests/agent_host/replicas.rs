@@ -79,7 +79,7 @@ fn who_has_another_session_keeps_its_connection() {
         let own = client.session().await;
         reconnect(&mut client, &session, 1).await;
         let told = client.expect("error.recovery_failed").await;
-        assert_eq!(told["metadata"]["code"], "SESSION_UNAVAILABLE");
+        assert_eq!(told["metadata"]["code"], "SESSION_ELSEWHERE");
         assert!(told["content"].as_str().unwrap().contains("another connection"), "{told}");
         assert_eq!(client.ask(&own, "a").await, "1: 1");
     });
@@ -144,4 +144,30 @@ fn without_a_journal_a_session_lives_in_its_process_and_says_what_is_missing() {
         reconnect(&mut elsewhere, &session, 1).await;
         assert_eq!(elsewhere.expect("error.recovery_failed").await["metadata"]["code"], "SESSION_NOT_FOUND");
     });
+}
+
+#[test]
+fn a_session_that_cannot_be_restored_is_told_to_be_lost_and_holds_nobody_up() {
+    for (journal_max_mb, code) in [(256, "SESSION_LOST"), (0, "SESSION_NOT_FOUND")] {
+        run(async move {
+            let config = ServiceConfig { journal_max_mb, max_detached_sessions: 0, ..Default::default() };
+            let (first, _second) = two(config).await;
+            let session = left_behind(&first).await;
+            while first.host.sessions() != (0, 0) {
+                tokio::task::yield_now().await;
+            }
+            // Its records are gone from the disk, and what is newer has taken their place in memory.
+            first.damage_journals();
+            let mut other = first.client().await;
+            let noise = other.session().await;
+            for _ in 0..20 {
+                other.ask(&noise, &"x".repeat(10_000)).await;
+            }
+            let mut client = first.client().await;
+            reconnect(&mut client, &session, 1).await;
+            let told = client.expect("error.recovery_failed").await;
+            assert_eq!(told["metadata"]["code"], code, "{told}");
+            assert_eq!(other.ask(&noise, "abcd").await, "21: 4");
+        });
+    }
 }

@@ -142,6 +142,16 @@ impl Rig {
         self.takeover.abort();
     }
 
+    /// Everything that any instance has written is gone from the disk.
+    pub(crate) fn damage_journals(&self) {
+        let starts = std::fs::read_dir(self.folder.path().join("journal")).into_iter().flatten();
+        for segment in starts.map(|start| start.unwrap().path().join("00000001.log")) {
+            if segment.exists() {
+                std::fs::File::create(segment).unwrap();
+            }
+        }
+    }
+
     pub(crate) fn write(&self, source: &str) {
         std::fs::write(&self.agent, source).unwrap();
     }

@@ -2,7 +2,7 @@
 
 use super::rig::{Service, adopt, estate, fetch, id, name, plain, raw, say, texts, turn};
 use crate::limits::Limits;
-use crate::{AdoptError, Config, FetchError, Journal, OpenError, Owner, clean_up};
+use crate::{AdoptError, Config, Estate, FetchError, Journal, OpenError, Owner, clean_up};
 use myagent_core::Clock as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -17,8 +17,8 @@ fn everything_comes_along() {
     first.begin(id(2), None);
     turn(&first, id(1), "m1", &["e1", "e2"]);
     first.save_state(id(1), Some(&raw("state")));
-    first.message(id(1), &raw("m2"));
-    first.message(id(1), &raw("m3"));
+    first.message(id(1), &raw("m2"), None);
+    first.message(id(1), &raw("m3"), None);
     first.turn_begins(id(1), false);
     say(&first, id(1), "e3");
     say(&first, id(2), "other");
@@ -35,11 +35,11 @@ fn everything_comes_along() {
         assert_eq!(restored.last_seq, 3);
         let running = restored.running.unwrap();
         assert_eq!(
-            (plain(&running.content).as_str(), running.said, running.redelivered),
+            (plain(&running.message.content).as_str(), running.said, running.message.redelivered),
             ("m2", true, false)
         );
         assert_eq!(
-            restored.waiting.iter().map(|(m, again)| (plain(m), *again)).collect::<Vec<_>>(),
+            restored.waiting.iter().map(|m| (plain(&m.content), m.redelivered)).collect::<Vec<_>>(),
             [("m3".into(), false)]
         );
         assert_eq!(journal.history(id(1)).len(), 1);
@@ -88,6 +88,9 @@ fn nobody_takes_from_the_living() {
     let Owner::Live { pid, start_id, .. } = second.locate(id(1)) else { panic!() };
     assert_eq!((pid, start_id), (std::process::id(), first.config.start_id));
     // Even if somebody thought that it was dead.
+    let place = second.place.clone().unwrap();
+    let thought = Estate::new(id(1), first.link(1), place, second.dead.clone());
+    assert!(matches!(thought.fetch(), Err(FetchError::Alive { .. })));
     let dead = service.start();
     dead.begin(id(3), None);
     dead.flush();
@@ -97,6 +100,25 @@ fn nobody_takes_from_the_living() {
     fs::remove_file(&link).unwrap();
     symlink(format!("{}.1", first.config.start_id), &link).unwrap();
     assert!(matches!(estate.fetch(), Err(FetchError::Moved { .. })));
+}
+
+#[test]
+fn what_cannot_be_seen_is_not_said_to_be_over() {
+    let service = Service::tiny();
+    let (first, second) = (service.start(), service.start());
+    first.begin(id(1), None);
+    first.flush();
+    let owner = service.folder().join(first.config.start_id.to_string()).join("owner");
+    let text = fs::read(&owner).unwrap();
+    fs::write(&owner, "not what it was").unwrap();
+    assert_eq!(name(&second.locate(id(1))), "unclear");
+    fs::write(&owner, text).unwrap();
+    assert_eq!(name(&second.locate(id(1))), "weather-1 /run/1.t");
+    // Nobody writes to this pipe, and nobody waits for that.
+    fs::remove_file(&owner).unwrap();
+    let private = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &owner, rustix::fs::FileType::Fifo, private, 0).unwrap();
+    assert_eq!(name(&second.locate(id(1))), "dead");
 }
 
 #[test]

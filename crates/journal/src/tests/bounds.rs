@@ -10,7 +10,7 @@ fn a_session_that_is_idle_survives_what_others_say() {
     journal.begin(id(1), Some(&raw("params")));
     turn(&journal, id(1), "m1", &["e1", "e2"]);
     journal.save_state(id(1), Some(&raw("state")));
-    journal.message(id(1), &raw("m2"));
+    journal.message(id(1), &raw("m2"), None);
     journal.begin(id(2), None);
     let before = journal.missed(id(1), 0).events;
     for number in 0..2000 {
@@ -88,6 +88,35 @@ fn a_log_that_is_full_all_the_same_loses_its_oldest() {
     assert_eq!(say(&journal, id(lost), "2"), 2);
     assert_eq!(texts(&journal, id(lost), 1), (None, vec!["2".into()]));
     assert_eq!(journal.sessions(), 40);
+}
+
+#[test]
+fn what_is_small_outlives_a_flood() {
+    let limits = Limits { segment: 8192, ..tiny() };
+    let service = Service::new(limits);
+    let journal = service.start();
+    for number in 0..5 {
+        journal.begin(id(number), Some(&raw("params")));
+        turn(&journal, id(number), "question", &["answer"]);
+        journal.save_state(id(number), Some(&raw("state")));
+        journal.message(id(number), &raw("waits"), None);
+    }
+    // More than cleaning could keep up with.
+    while journal.disk_bytes() <= limits.max + 2000 {
+        say(&journal, id(0), &"x".repeat(100));
+        let _ = journal.inner.borrow_mut().flush_log();
+    }
+    say(&journal, id(0), "newest");
+    journal.flush();
+    assert!(journal.disk_bytes() <= limits.max);
+    for number in 0..5 {
+        let restored = journal.restore(id(number)).unwrap();
+        assert_eq!((restored.params.is_some(), restored.waiting.len()), (true, 1), "session {number}");
+        assert!(journal.state(id(number)).is_some() && journal.history(id(number)).len() == 1);
+    }
+    assert_eq!(texts(&journal, id(1), 0), (Some((1, 1)), vec![]));
+    assert_eq!(texts(&journal, id(0), 0).1.last().map(String::as_str), Some("newest"));
+    assert!(texts(&journal, id(0), 0).1.len() >= 8);
 }
 
 #[test]

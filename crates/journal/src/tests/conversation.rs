@@ -9,12 +9,14 @@ use uuid::Uuid;
 
 fn waiting(journal: &Journal, number: u128) -> Vec<(String, bool)> {
     let restored = journal.restore(id(number)).unwrap();
-    restored.waiting.iter().map(|(content, again)| (plain(content), *again)).collect()
+    restored.waiting.iter().map(|message| (plain(&message.content), message.redelivered)).collect()
 }
 
 fn running(journal: &Journal, number: u128) -> Option<(String, bool, bool)> {
     let restored = journal.restore(id(number)).unwrap();
-    restored.running.map(|running| (plain(&running.content), running.said, running.redelivered))
+    restored
+        .running
+        .map(|running| (plain(&running.message.content), running.said, running.message.redelivered))
 }
 
 #[test]
@@ -52,7 +54,7 @@ fn messages_wait_run_come_back_and_become_history() {
     let journal = service.start();
     journal.begin(id(1), None);
     for text in ["a", "b", "c"] {
-        journal.message(id(1), &raw(text));
+        journal.message(id(1), &raw(text), None);
     }
     assert_eq!(waiting(&journal, 1), [("a".into(), false), ("b".into(), false), ("c".into(), false)]);
     journal.turn_begins(id(1), false);
@@ -60,9 +62,9 @@ fn messages_wait_run_come_back_and_become_history() {
     journal.event(id(1), 1, b"thinking", false);
     assert_eq!(running(&journal, 1), Some(("a".into(), false, false)));
     journal.event(id(1), 2, b"answer", true);
-    journal.message(id(1), &raw("d"));
+    journal.message(id(1), &raw("d"), None);
     assert_eq!(running(&journal, 1), Some(("a".into(), true, false)));
-    journal.turn_again(id(1));
+    journal.turn_again(id(1), true);
     assert_eq!(running(&journal, 1), None);
     assert_eq!(waiting(&journal, 1)[..2], [("a".into(), true), ("b".into(), false)]);
     journal.turn_begins(id(1), true);
@@ -78,9 +80,17 @@ fn messages_wait_run_come_back_and_become_history() {
     assert_eq!(history, [("a".into(), "answer of a".into()), ("d".into(), "answer of d".into())]);
     // Nothing runs, nothing waits: these do nothing.
     journal.withdrawn(id(1));
-    journal.turn_again(id(1));
+    journal.turn_again(id(1), true);
     journal.turn_begins(id(1), false);
     journal.turn_ends(id(1), Some(&raw("nobody asked")));
+    // What stands beside a message is kept with it; put back before anybody began with it, it is as it was.
+    journal.message(id(1), &raw("e"), Some(&raw("beside e")));
+    journal.turn_begins(id(1), false);
+    journal.turn_again(id(1), false);
+    assert_eq!(waiting(&journal, 1), [("e".into(), false)]);
+    let kept = journal.restore(id(1)).unwrap().waiting.remove(0);
+    assert_eq!(kept.metadata.map(|beside| plain(&beside)).as_deref(), Some("beside e"));
+    journal.withdrawn(id(1));
     assert_eq!(journal.history(id(1)).len(), 2);
 }
 
@@ -109,7 +119,7 @@ fn kept_are_the_newest_turn_and_the_newest_events() {
     // Eight events without a turn.
     assert_eq!(texts(&journal, id(1), 0).0, Some((1, 12)));
     assert_eq!(texts(&journal, id(1), 12).0, None);
-    journal.message(id(1), &raw("m"));
+    journal.message(id(1), &raw("m"), None);
     journal.turn_begins(id(1), false);
     for number in 21..=40 {
         say(&journal, id(1), &format!("{number:03}"));
@@ -172,7 +182,7 @@ fn a_session_that_is_over_is_not_there() {
     // Nothing of a session that is not there does anything.
     journal.end(id(1));
     journal.event(id(1), 1, b"x", true);
-    journal.message(id(1), &raw("m"));
+    journal.message(id(1), &raw("m"), None);
     journal.turn_begins(id(1), false);
     journal.turn_ends(id(1), Some(&raw("a")));
     journal.save_state(id(1), None);

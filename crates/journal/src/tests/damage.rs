@@ -75,7 +75,7 @@ fn a_changed_checkpoint_forgets_which_messages_are_open() {
     let service = Service::tiny();
     let file = dead(&service, |journal| {
         turn(journal, id(1), "m1", &["1"]);
-        journal.message(id(1), &raw("m2"));
+        journal.message(id(1), &raw("m2"), None);
         journal.turn_begins(id(1), false);
         say(journal, id(1), "2");
     });

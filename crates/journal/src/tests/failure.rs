@@ -51,7 +51,7 @@ fn what_is_too_much_is_given_up_and_told_and_the_session_goes_on() {
     // Begun, answered and asked while nothing can be written.
     journal.begin(id(3), Some(&raw("also")));
     turn(&journal, id(1), "m2", &["2"]);
-    journal.message(id(1), &raw("m3"));
+    journal.message(id(1), &raw("m3"), None);
     journal.turn_begins(id(1), false);
     say(&journal, id(1), "3");
     for number in 0..40 {
@@ -74,7 +74,7 @@ fn what_is_too_much_is_given_up_and_told_and_the_session_goes_on() {
         let restored = journal.restore(id(1)).unwrap();
         assert_eq!(restored.params.map(|params| plain(&params)).as_deref(), Some("params"));
         let running = restored.running.unwrap();
-        assert_eq!((plain(&running.content).as_str(), running.said), ("m3", true));
+        assert_eq!((plain(&running.message.content).as_str(), running.said), ("m3", true));
         let history: Vec<_> = journal.history(id(1)).iter().map(|(message, _)| plain(message)).collect();
         assert_eq!(history, ["m1", "m2"]);
         assert_eq!(journal.state(id(1)).map(|state| plain(&state)).as_deref(), Some("state"));

@@ -64,6 +64,7 @@ pub(super) fn tiny() -> Limits {
         batch: 1024,
         recent: 300,
         portion: 256,
+        call: 2048,
         full: Bounds { turns: 4, history: 600, events: 8, event_bytes: 1000 },
         less: Bounds { turns: 4, history: 100, events: 1, event_bytes: 100 },
     }
@@ -150,7 +151,7 @@ pub(super) fn say(journal: &Journal, session: Uuid, text: &str) -> u64 {
 
 /// A whole turn with these answers, one event each.
 pub(super) fn turn(journal: &Journal, session: Uuid, message: &str, answers: &[&str]) {
-    journal.message(session, &raw(message));
+    journal.message(session, &raw(message), None);
     journal.turn_begins(session, false);
     for answer in answers {
         say(journal, session, answer);
@@ -179,6 +180,7 @@ pub(super) fn name(owner: &Owner) -> String {
         Owner::Unknown => "unknown".to_owned(),
         Owner::Live { instance, takeover, .. } => format!("{instance} {}", takeover.display()),
         Owner::Dead(_) => "dead".to_owned(),
+        Owner::Unclear => "unclear".to_owned(),
     }
 }
 

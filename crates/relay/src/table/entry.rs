@@ -3,8 +3,9 @@
 use super::Inner;
 use jiff::Timestamp;
 use myagent_core::ConnectionId;
-use myagent_core::wire::control::Connection;
+use myagent_core::wire::control::{Connection, Traffic};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,6 +14,11 @@ use std::time::Duration;
 
 /// Longest `User-Agent` and session id kept, bytes.
 const MAX_TEXT: usize = 200;
+/// Notifications that may wait for one client; more are dropped.
+const MAX_NOTICES: usize = 16;
+
+/// Name of the event that an operator's notification is.
+const NOTIFICATION: &str = "management_notification";
 
 /// What has flowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +50,14 @@ pub(super) struct State {
     counters: Cell<Counters>,
     /// Those that are in the table's sums already.
     summed: Cell<Counters>,
+    /// The sums of the rule that routed it.
+    pub(super) traffic: Option<Rc<Cell<Traffic>>>,
+    /// How often it went on in another runner before it came here.
+    moves: u32,
+    /// The client asked for events of our own.
+    pub(super) events: Cell<bool>,
+    /// Those that are still to be sent.
+    notices: RefCell<VecDeque<Rc<str>>>,
     disconnect: RefCell<Option<Box<(u16, String)>>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -61,6 +75,7 @@ impl State {
         client: SocketAddr,
         user_agent: Option<String>,
         (strategy, rule): (Option<&str>, Option<&str>),
+        traffic: Option<Rc<Cell<Traffic>>>,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -79,9 +94,38 @@ impl State {
             changed: Cell::new(true),
             counters: Cell::default(),
             summed: Cell::default(),
+            traffic,
+            moves: 0,
+            events: Cell::default(),
+            notices: RefCell::default(),
             disconnect: RefCell::default(),
             waker: RefCell::default(),
         }
+    }
+
+    /// It is the next part of this connection, whose counters are in the sums of another runner.
+    pub(super) fn go_on(&mut self, so_far: &Connection) {
+        let Connection { messages_in, messages_out, bytes_in, bytes_out, .. } = *so_far;
+        let counters = Counters { messages_in, messages_out, bytes_in, bytes_out };
+        self.counters.set(counters);
+        self.summed.set(counters);
+        self.connected_at = so_far.connected_at;
+        self.moves = so_far.moves;
+        self.events.set(so_far.events);
+    }
+
+    /// Adds to the sums of its rule, if one routed it.
+    pub(super) fn add_traffic(&self, more: &Traffic) {
+        if let Some(traffic) = &self.traffic {
+            let mut sum = traffic.get();
+            sum.add(more);
+            traffic.set(sum);
+        }
+    }
+
+    /// It came from another runner.
+    pub(super) fn count_move(&mut self) {
+        self.moves = self.moves.saturating_add(1);
     }
 
     /// What is not in the table's sums yet; from now on it is.
@@ -111,7 +155,23 @@ impl State {
             messages_out,
             bytes_in,
             bytes_out,
+            moves: self.moves,
+            events: self.events.get(),
         }
+    }
+
+    /// Something to tell the client, if it asked for such events; true: it will be told.
+    pub(super) fn notify(&self, members: &Rc<str>) -> bool {
+        if !self.events.get() || self.disconnect.borrow().is_some() {
+            return false;
+        }
+        let mut notices = self.notices.borrow_mut();
+        if notices.len() >= MAX_NOTICES {
+            return false;
+        }
+        notices.push_back(Rc::clone(members));
+        self.wake();
+        true
     }
 
     /// Nobody waits for [`State::disconnect`] any more.
@@ -122,6 +182,10 @@ impl State {
     /// Asks the task to close it. The first request counts.
     pub(super) fn disconnect(&self, code: u16, reason: &str) {
         self.disconnect.borrow_mut().get_or_insert_with(|| Box::new((code, reason.to_owned())));
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -133,11 +197,12 @@ pub struct Entry {
     state: Rc<State>,
     table: Rc<Inner>,
     ending: Option<(u16, String)>,
+    moved: bool,
 }
 
 impl Entry {
     pub(super) fn new(state: Rc<State>, table: Rc<Inner>) -> Self {
-        Self { state, table, ending: None }
+        Self { state, table, ending: None, moved: false }
     }
 
     /// The connection's id.
@@ -222,6 +287,40 @@ impl Entry {
         Poll::Pending
     }
 
+    /// Whether somebody asked for this connection to be closed.
+    pub fn is_leaving(&self) -> bool {
+        self.state.disconnect.borrow().is_some()
+    }
+
+    /// The client asked for events of our own.
+    pub fn want_events(&self) {
+        self.state.events.set(true);
+        self.mark(State::OTHER);
+    }
+
+    /// Whether [`Entry::take_notice`] has something. Who waits for a disconnect is woken for that, too.
+    pub fn has_notice(&self) -> bool {
+        !self.state.notices.borrow().is_empty()
+    }
+
+    /// The next event of our own for this client: a text message of JSON. It is not counted as a message.
+    pub fn take_notice(&self) -> Option<String> {
+        let mut notices = self.state.notices.borrow_mut();
+        let members = notices.pop_front()?;
+        if notices.is_empty() {
+            // An idle connection keeps no room for them.
+            *notices = VecDeque::new();
+        }
+        let id = self.state.id;
+        Some(format!("{{\"event\":\"{NOTIFICATION}\",\"connection_id\":\"{id}\",{members}}}"))
+    }
+
+    /// It goes on in another runner.
+    pub fn close_moved(mut self, code: u16, reason: &str) {
+        self.moved = true;
+        self.close(code, reason);
+    }
+
     /// It is over.
     pub fn close(mut self, code: u16, reason: &str) {
         self.ending = Some((code, reason.to_owned()));
@@ -239,7 +338,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let (code, reason) = self.ending.take().unwrap_or((1006, "ended without a close frame".to_owned()));
-        self.table.close(&self.state, code, &reason);
+        self.table.close(&self.state, code, &reason, self.moved);
     }
 }
 

@@ -227,3 +227,83 @@ async fn a_rush_of_short_connections_piles_nothing_up_between_two_reports() {
     assert_eq!((report.open.len(), report.open[0].bytes_in), (1, 4));
     assert_eq!((report.totals.messages_in, report.totals.bytes_in), (5_001, 15_004));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_moves_is_counted_once_and_goes_on_counting() {
+    let ((old, clock), (new, _)) = (table(0), table(0));
+    clock.set(5);
+    let one = old.open(&offer(1), Some("browser".to_owned()));
+    one.want_events();
+    one.message_in(10);
+    let so_far = one.connection();
+    one.close_moved(1012, "went on in instance b");
+    assert!(old.has_moved(offer(1).connection_id) && !old.is_open(offer(1).connection_id));
+    let report = old.report(false);
+    assert!(report.closed[0].moved);
+    assert_eq!((report.rules["vip"].connections, report.rules["vip"].bytes_in), (1, 10));
+
+    let moved = Moved {
+        connection_id: so_far.connection_id,
+        client: so_far.client,
+        user_agent: so_far.user_agent.clone(),
+        strategy: so_far.strategy.clone(),
+        rule: so_far.rule.clone(),
+        unread: 0,
+        so_far: Some(Box::new(so_far.clone())),
+    };
+    let went_on = new.open_moved(&moved);
+    went_on.message_in(7);
+    let report = new.report(false);
+    let connection = &report.open[0];
+    assert_eq!((connection.messages_in, connection.bytes_in, connection.moves), (2, 17, 1));
+    assert_eq!((connection.connected_at, connection.events), (so_far.connected_at, true));
+    // What the other one has counted is not counted again.
+    assert_eq!((report.totals.connections, report.totals.messages_in, report.totals.bytes_in), (0, 1, 7));
+    assert_eq!((report.rules["vip"].connections, report.rules["vip"].bytes_in), (0, 7));
+    // A runner of an earlier version says less.
+    let (bare, _clock) = table(0);
+    let one = bare.open_moved(&Moved { so_far: None, ..moved });
+    assert_eq!((one.connection().moves, bare.report(false).totals.connections), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rules_amount_to_is_summed_by_name_up_to_a_bound() {
+    let (table, _clock) = table(0);
+    let names = (0..MAX_RULES + 5).map(|number| format!("rule {number}"));
+    for (number, rule) in names.enumerate() {
+        let one = table.open(&Offer { rule: Some(rule), ..offer(number as u128) }, None);
+        one.message_out(2);
+    }
+    table.open(&Offer { rule: None, ..offer(0) }, None).message_out(2);
+    table.open(&Offer { rule: Some("rule 0".to_owned()), ..offer(1) }, None).message_in(3);
+    let report = table.report(false);
+    assert_eq!(report.rules.len(), MAX_RULES + 1);
+    let first = &report.rules["rule 0"];
+    assert_eq!((first.connections, first.messages_in, first.bytes_out), (2, 1, 2));
+    assert_eq!((report.rules[OTHER_RULES].connections, report.rules[OTHER_RULES].bytes_out), (5, 10));
+    assert_eq!(report.totals.connections, MAX_RULES as u64 + 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_who_asked_for_events_is_told_and_no_more_than_a_few_wait() {
+    let (table, _clock) = table(0);
+    let (asked, silent) = (table.open(&offer(1), None), table.open(&offer(2), None));
+    asked.want_events();
+    let (asked_id, silent_id) = (offer(1).connection_id, offer(2).connection_id);
+    assert_eq!(table.notify(None, "\"content\":\"a\""), Some(1));
+    assert_eq!(table.notify(Some(asked_id), "\"content\":\"b\""), Some(1));
+    assert_eq!(table.notify(Some(silent_id), "\"content\":\"c\""), Some(0));
+    assert_eq!(table.notify(Some(offer(3).connection_id), ""), None);
+    let expected = format!(
+        "{{\"event\":\"management_notification\",\"connection_id\":\"{asked_id}\",\"content\":\"a\"}}"
+    );
+    assert_eq!(asked.take_notice().as_deref(), Some(expected.as_str()));
+    assert!(asked.has_notice() && asked.take_notice().is_some());
+    assert!(!asked.has_notice() && asked.take_notice().is_none() && silent.take_notice().is_none());
+    let told = (0..100).filter(|_| table.notify(None, "") == Some(1)).count();
+    assert!((1..100).contains(&told), "{told}");
+    // Who is being closed is told nothing more.
+    while asked.take_notice().is_some() {}
+    table.disconnect(asked_id, 1000, "");
+    assert_eq!((table.notify(None, ""), asked.is_leaving()), (Some(0), true));
+}

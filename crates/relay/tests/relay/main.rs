@@ -4,4 +4,5 @@
 mod ends;
 mod frames;
 mod http;
+mod notices;
 mod rig;

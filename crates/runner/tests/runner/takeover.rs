@@ -122,7 +122,7 @@ async fn a_client_is_taken_talks_and_is_disconnected() {
     socket.send(Message::text("still here")).await.unwrap();
     assert_eq!(socket.next().await.unwrap().unwrap().as_text(), Some("still here"));
     let disconnect = Request::Disconnect { connection_id: id, code: 4001, reason: "enough".into() };
-    assert_eq!(manager.ask(disconnect), Answer::Done);
+    assert_eq!(manager.ask(disconnect), Answer::Disconnected { closed: true });
     let close = socket.next().await.unwrap().unwrap();
     assert_eq!(u16::from(close.as_close().unwrap().0), 4001);
     // The answer to the close goes out with the next look.

@@ -3,7 +3,7 @@
 use crate::{at, draft, id, memory, service, values};
 use myagent_core::instance::{Exit, ExitCause};
 use myagent_core::service::{Desired, Service, Source};
-use myagent_core::wire::control::{Sums, Totals};
+use myagent_core::wire::control::{Sums, Totals, Traffic};
 use myagent_core::wire::sessions::{SessionEnd, SessionTotals, TurnEnd};
 use myagent_core::{InstanceKey, StartId};
 use myagent_store::{EventFilter, HealthCheck, Keep, Retention, StoreError, StoredInstance};
@@ -14,7 +14,8 @@ use uuid::Uuid;
 fn services_are_found_by_name_and_by_id() {
     let store = memory();
     let weather = service(1, "weather");
-    let file = Source::File { path: "/a/agent.py".into(), python: Some("/usr/bin/python3".into()), worker: None };
+    let file =
+        Source::File { path: "/a/agent.py".into(), python: Some("/usr/bin/python3".into()), worker: None };
     // A name may look like another service's id; the id wins.
     let odd = Service { source: file, port: None, ..service(2, &id(1).to_string()) };
     store.insert_service(&weather, &values(&[])).unwrap();
@@ -175,9 +176,11 @@ fn health_checks_and_totals_belong_to_a_service_that_exists() {
     let mut sessions = SessionTotals { resumed: 8, ..SessionTotals::default() };
     sessions.ended(SessionEnd::Expired, true, Duration::from_secs(90));
     sessions.turns.ended(TurnEnd::Completed, Duration::from_millis(1234));
-    let delta = Sums { totals, sessions };
+    let rules = [("eu".to_owned(), Traffic { connections: 1, ..Traffic::default() })].into();
+    let delta = Sums { totals, sessions, rules };
+    let key = InstanceKey { service_id: id(1), index: 1 };
     store.add_health_check(&check_at(0, 0)).unwrap();
-    store.add_totals(id(1), &delta).unwrap();
+    store.add_totals(key, &delta).unwrap();
     assert_eq!(store.health_checks(id(1), 10).unwrap(), []);
     assert!(store.totals().unwrap().is_empty());
 
@@ -186,8 +189,8 @@ fn health_checks_and_totals_belong_to_a_service_that_exists() {
     store.add_health_checks(&[]).unwrap();
     assert_eq!(store.health_checks(id(1), 10).unwrap(), [check_at(1, 1), check_at(0, 0)]);
     assert_eq!(store.health_checks(id(1), 1).unwrap(), [check_at(1, 1)]);
-    store.add_totals(id(1), &delta).unwrap();
-    store.add_totals(id(1), &delta).unwrap();
+    store.add_totals(key, &delta).unwrap();
+    store.add_totals(InstanceKey { index: 0, ..key }, &delta).unwrap();
     let totals = Totals {
         connections: 2,
         sessions: 4,
@@ -198,17 +201,35 @@ fn health_checks_and_totals_belong_to_a_service_that_exists() {
         log_lines_dropped: 14,
     };
     let stored = store.totals().unwrap()[&id(1)].clone();
-    assert_eq!(stored.totals, totals);
+    assert_eq!((stored.totals, stored.rules["eu"].connections), (totals, 2));
+    assert_eq!(store.instance_totals().unwrap()[&key], delta.totals);
+    assert_eq!(store.instance_totals().unwrap().len(), 2);
     assert_eq!((stored.sessions.failed, stored.sessions.expired, stored.sessions.resumed), (2, 2, 16));
     assert_eq!(stored.sessions.duration.sum, Duration::from_mins(3));
     assert_eq!(stored.sessions.turns.duration.sum, Duration::from_millis(2468));
     let much = Totals { bytes_in: u64::MAX, ..Totals::default() };
-    store.add_totals(id(1), &Sums { totals: much, ..Sums::default() }).unwrap();
+    store.add_totals(key, &Sums { totals: much, ..Sums::default() }).unwrap();
     assert_eq!(store.totals().unwrap()[&id(1)].totals.bytes_in, i64::MAX as u64);
 
     store.delete_service(id(1)).unwrap();
     assert_eq!(store.health_checks(id(1), 10).unwrap(), []);
-    assert!(store.totals().unwrap().is_empty());
+    assert!(store.totals().unwrap().is_empty() && store.instance_totals().unwrap().is_empty());
+}
+
+#[test]
+fn the_sums_of_a_runner_that_lives_are_kept_until_they_are_added() {
+    let store = memory();
+    store.insert_service(&service(1, "weather"), &values(&[])).unwrap();
+    let key = InstanceKey { service_id: id(1), index: 0 };
+    let sums = |connections| Sums { totals: Totals { connections, ..Totals::default() }, ..Sums::default() };
+    let (old, new) = (StartId(Uuid::from_u128(8)), StartId(Uuid::from_u128(9)));
+    let nowhere = InstanceKey { service_id: id(2), index: 0 };
+    store.put_live_sums(&[(key, old, sums(1)), (nowhere, old, sums(1))]).unwrap();
+    store.put_live_sums(&[(key, new, sums(2))]).unwrap();
+    assert_eq!(store.live_sums().unwrap(), [(key, new, sums(2))]);
+    store.add_totals(key, &sums(3)).unwrap();
+    assert_eq!(store.live_sums().unwrap(), []);
+    assert_eq!(store.totals().unwrap()[&id(1)], sums(3));
 }
 
 #[test]

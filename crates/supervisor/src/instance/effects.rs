@@ -172,6 +172,8 @@ impl Task {
 
     async fn take_runner(&mut self) -> Option<Watched> {
         let Runner { process, .. } = self.runner.take()?;
+        self.asked.clear();
+        self.deps.connections.write(|connections| connections.forget(self.key));
         let sums = std::mem::take(&mut self.report).take_sums();
         self.tell(What::RunnerEnded(Box::new(sums))).await;
         Some(process)

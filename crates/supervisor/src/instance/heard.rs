@@ -20,6 +20,15 @@ impl Task {
         if let Some(runner) = &mut self.runner {
             runner.unanswered = (0, None);
         }
+        if let RunnerLine::Answer { id, .. } = &line
+            && let Some(asked) = self.asked.remove(id)
+        {
+            if let RunnerLine::Answer { answer, .. } = line {
+                // Who asked may have left.
+                let _ = asked.send(answer);
+            }
+            return;
+        }
         match line {
             RunnerLine::Event { event: RunnerEvent::Status(status) }
             | RunnerLine::Answer { answer: Answer::Status(status), .. } => self.status(status).await,
@@ -42,7 +51,8 @@ impl Task {
             RunnerLine::Answer { answer: Answer::Failed { message }, .. } => {
                 tracing::warn!(instance = self.name(), message, "runner refused a request");
             }
-            RunnerLine::Answer { answer: Answer::Done | Answer::Lines { .. }, .. } => {}
+            // Of requests that nobody waits for any more.
+            RunnerLine::Answer { .. } => {}
         }
     }
 
@@ -95,6 +105,7 @@ impl Task {
                     client = %connection.client,
                     strategy = connection.strategy.as_deref().unwrap_or("direct"),
                     code = closed.code,
+                    moved = closed.moved,
                     reason = closed.reason,
                     messages_in = connection.messages_in,
                     messages_out = connection.messages_out,
@@ -105,8 +116,8 @@ impl Task {
             }
             self.request(Request::AckClosed { up_to: newest }).await;
         }
-        report.closed.clear();
-        report.open.clear();
+        let (name, now) = (self.name(), self.deps.config.clock.now());
+        self.deps.connections.write(|connections| connections.take(self.key, &name, &mut report, now));
         self.report = report;
     }
 

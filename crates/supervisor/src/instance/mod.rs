@@ -6,11 +6,12 @@ mod heard;
 mod show;
 mod task;
 
-use crate::Config;
 use crate::observed::{HealthCheck, RunnerRecord, Update};
 use crate::ports::Ports;
+use crate::{Config, OpenConnections};
 use myagent_core::InstanceKey;
 use myagent_core::service::Service;
+use myagent_core::wire::control::{Answer, Request, Sums};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -43,6 +44,8 @@ pub enum Command {
     Configure(Wanted),
     /// Check health now.
     CheckHealth(oneshot::Sender<HealthCheck>),
+    /// Ask the runner; the answer is dropped if there is none, or it leaves before it has answered.
+    Ask(Request, oneshot::Sender<Answer>),
     /// Let go of the runner and end this task; the runner goes on.
     LetGo,
 }
@@ -69,6 +72,8 @@ pub struct Deps {
     pub ports: Ports,
     /// Where updates go.
     pub updates: mpsc::Sender<Update>,
+    /// Where open connections are noted.
+    pub connections: OpenConnections,
 }
 
 /// What is known of an instance from before this manager.
@@ -84,6 +89,8 @@ pub struct Past {
     pub last_exit: Option<myagent_core::instance::Exit>,
     /// The last lines before that.
     pub last_lines: Vec<String>,
+    /// What that runner had counted when it was last heard.
+    pub sums: Sums,
 }
 
 /// Starts the task of one instance in `tasks`. With a runner in its past it attaches to that first.

@@ -14,10 +14,12 @@ use myagent_core::health::Tracker;
 use myagent_core::instance::Exit;
 use myagent_core::lifecycle::{self, Effect, Event, Policy};
 use myagent_core::service::Source;
-use myagent_core::wire::control::{Report, Request, RunnerLine, Status};
+use myagent_core::wire::control::{Answer, Report, Request, RunnerLine, Status, Sums};
+use myagent_core::wire::sessions::SessionTotals;
 use myagent_core::{InstanceKey, Tick};
+use std::collections::HashMap;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
@@ -81,6 +83,8 @@ pub(super) struct Task {
     pub(super) wake_at: Option<Instant>,
     pub(super) stops: u64,
     pub(super) commands_seen: u64,
+    /// Requests of others that the runner has not answered.
+    pub(super) asked: HashMap<u64, oneshot::Sender<Answer>>,
     commands: mpsc::Receiver<Command>,
     shown: Option<Observed>,
     origin: Instant,
@@ -112,7 +116,7 @@ impl Task {
             last_exit: past.last_exit,
             last_lines: past.last_lines,
             last_check: None,
-            report: Report::default(),
+            report: report_of(past.sums),
             tree,
             wants_ready_probe: false,
             work,
@@ -122,6 +126,7 @@ impl Task {
             wake_at: None,
             stops: 0,
             commands_seen: 0,
+            asked: HashMap::new(),
             commands,
             shown: None,
             origin: Instant::now(),
@@ -138,6 +143,7 @@ impl Task {
             self.handle(input).await;
             self.publish().await;
         }
+        self.deps.connections.write(|connections| connections.forget(self.key));
         self.key
     }
 
@@ -220,6 +226,13 @@ impl Task {
                     Done::Buried
                 });
             }
+            Command::Ask(request, answer) => {
+                // Whoever does not wait any more wants no answer.
+                self.asked.retain(|_, answer| !answer.is_closed());
+                if let Some(id) = self.request(request).await {
+                    self.asked.insert(id, answer);
+                }
+            }
             Command::LetGo => self.let_go = true,
         }
     }
@@ -232,7 +245,12 @@ impl Task {
                 self.step(Event::LaunchFailed { cause }).await;
             }
             Done::Attached(Some(launched)) => self.adopt(*launched, true).await,
-            Done::Attached(None) => self.step(Event::RunnerLost).await,
+            Done::Attached(None) => {
+                // It ended while nobody looked: what it had counted by then is all there is.
+                let sums = std::mem::take(&mut self.report).take_sums();
+                self.tell(What::RunnerEnded(Box::new(sums))).await;
+                self.step(Event::RunnerLost).await;
+            }
             Done::Cleared(survivors) if survivors.is_empty() => {
                 self.lease = None;
                 self.step(Event::Cleared { survivors }).await;
@@ -344,4 +362,11 @@ impl Task {
         // The receiver is gone only when the manager ends.
         let _ = self.deps.updates.send(Update { key: self.key, what }).await;
     }
+}
+
+/// What a runner had counted, as a report of it.
+fn report_of(sums: Sums) -> Report {
+    let Sums { totals, sessions, rules } = sums;
+    let session_totals = (sessions != SessionTotals::default()).then(|| Box::new(sessions));
+    Report { totals, session_totals, rules, ..Report::default() }
 }

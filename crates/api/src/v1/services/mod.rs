@@ -1,6 +1,7 @@
 //! `/api/v1/services`: one file per endpoint, listed here.
 
 mod batch;
+mod connections;
 mod create;
 mod delete;
 mod get;
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/{service}/stop", post(stop::post))
         .route("/{service}/restart", post(restart::post))
         .route("/{service}/scale", post(scale::post))
+        .route("/{service}/connections", get(connections::get))
         .route("/{service}/instances", get(instances::get))
         .route("/{service}/stats", get(stats::get))
         .route("/{service}/health", get(health::get))

@@ -250,13 +250,13 @@ pub(super) async fn half_frames(story: &Story) -> Result<Vec<(Wire, String, Vec<
     Ok(open)
 }
 
-/// What was begun long ago is finished, and answered. Who says nothing at all for too long is gone.
-pub(super) async fn other_halves(story: &Story, mut open: Vec<(Wire, String, Vec<u8>)>) -> Result<()> {
+/// What was begun long ago is finished, and answered. In the long run, who does not answer when asked is gone.
+pub(super) async fn other_halves(story: &Story, open: Vec<(Wire, String, Vec<u8>)>) -> Result<()> {
     if is_soak() {
-        for (mut wire, ..) in open.drain(..4) {
-            // It is asked whether it is there, and does not answer.
+        for (mut wire, ..) in open {
             while wire.next().await? != Got::End {}
         }
+        return Ok(());
     }
     for (mut wire, session, rest) in open {
         wire.send(&rest).await?;

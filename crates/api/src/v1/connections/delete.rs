@@ -1,0 +1,13 @@
+//! `DELETE /api/v1/connections/{id}`: closes a connection with the default code and reason.
+
+use crate::Ctx;
+use crate::error::Result;
+use crate::extract::Name;
+use axum::extract::State;
+use axum::response::Json;
+use myagent_control::Disconnect;
+use myagent_core::view::DisconnectView;
+
+pub(crate) async fn delete(State(shared): Ctx, Name(id): Name) -> Result<Json<DisconnectView>> {
+    Ok(Json(shared.control.disconnect(&id, Disconnect::default(), shared.who).await?))
+}

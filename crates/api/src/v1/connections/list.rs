@@ -1,0 +1,110 @@
+//! `GET /api/v1/connections?service=&instance=&status=&rule=&client_ip=&session_id=&search=&sort=&limit=&offset=`: a page of the
+//! open connections, the newest first.
+
+use crate::error::{ApiError, Result};
+use crate::extract::Params;
+use crate::{Ctx, Shared};
+use axum::extract::State;
+use axum::response::Json;
+use myagent_core::connections::{Filter, Order};
+use myagent_core::view::{ConnectionStatus, ConnectionView, Page};
+use serde::Deserialize;
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1000;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// A service, by name or id.
+    pub(crate) service: Option<String>,
+    instance: Option<String>,
+    /// States, separated by commas.
+    status: Option<String>,
+    rule: Option<String>,
+    client_ip: Option<String>,
+    session_id: Option<String>,
+    /// A part of an id, the address, the user agent, the instance or the rule, in any case.
+    search: Option<String>,
+    /// A field; `-` before it: backwards.
+    sort: Option<String>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+pub(crate) async fn get(
+    State(shared): Ctx,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<Page<ConnectionView>>> {
+    page(&shared, query)
+}
+
+/// The page that is asked for.
+pub(crate) fn page(shared: &Shared, query: ListQuery) -> Result<Json<Page<ConnectionView>>> {
+    let service = query.service.as_deref().map(|name| shared.control.service(name)).transpose()?;
+    let (mut filter, order, page) = read(query)?;
+    filter.service = service.map(|service| service.service_id);
+    Ok(Json(shared.control.connections(&filter, order, page)))
+}
+
+/// What is asked for, but for the service.
+fn read(query: ListQuery) -> Result<(Filter, Order, (usize, usize))> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if limit == 0 || limit > MAX_LIMIT {
+        return Err(ApiError::field("limit", format!("must be from 1 to {MAX_LIMIT}")));
+    }
+    let sort = query.sort.as_deref().map(Order::parse).transpose();
+    let order = sort.map_err(|message| ApiError::field("sort", message))?.unwrap_or_default();
+    let ip = query.client_ip.map(|text| {
+        text.parse().map_err(|_| ApiError::field("client_ip", format!("{text:?} is not an IP address")))
+    });
+    let filter = Filter {
+        service: None,
+        instance: query.instance,
+        status: query.status.as_deref().map(states).transpose()?,
+        rule: query.rule,
+        client_ip: ip.transpose()?,
+        session_id: query.session_id,
+        search: query.search,
+    };
+    Ok((filter, order, (limit, query.offset.unwrap_or(0))))
+}
+
+fn states(text: &str) -> Result<Vec<ConnectionStatus>> {
+    let state = |word: &str| {
+        ConnectionStatus::ALL.into_iter().find(|status| status.as_str() == word).ok_or_else(|| {
+            let known = ConnectionStatus::ALL.map(ConnectionStatus::as_str).join(", ");
+            ApiError::field("status", format!("{word:?} is not one of {known}"))
+        })
+    };
+    text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(state).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(query: &str) -> std::result::Result<(Filter, Order, (usize, usize)), String> {
+        let uri: axum::http::Uri = format!("/?{query}").parse().unwrap();
+        let query: ListQuery = axum::extract::Query::try_from_uri(&uri).unwrap().0;
+        read(query).map_err(|error| error.0.detail)
+    }
+
+    #[test]
+    fn a_query_is_read_and_what_is_wrong_with_it_named() {
+        assert_eq!(check("").unwrap(), (Filter::default(), Order::default(), (100, 0)));
+        let (filter, order, page) =
+            check("status=idle,closing&client_ip=::1&sort=-rule&limit=5&offset=7&search=x").unwrap();
+        assert_eq!(filter.status, Some(vec![ConnectionStatus::Idle, ConnectionStatus::Closing]));
+        assert_eq!((filter.client_ip, filter.search.as_deref()), ("::1".parse().ok(), Some("x")));
+        assert_eq!((order, page), (Order::parse("-rule").unwrap(), (5, 7)));
+        for (query, message) in [
+            ("limit=0", "limit: must be from 1 to 1000"),
+            ("client_ip=here", "client_ip: \"here\" is not an IP address"),
+            ("status=gone", "status: \"gone\" is not one of active, idle, closing"),
+            ("sort=x", "sort: \"x\" is not one of connected_at, last_activity, "),
+        ] {
+            assert!(check(query).unwrap_err().starts_with(message), "{query}");
+        }
+    }
+}

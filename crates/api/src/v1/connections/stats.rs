@@ -1,0 +1,10 @@
+//! `GET /api/v1/connections/stats`: open connections in numbers.
+
+use crate::Ctx;
+use axum::extract::State;
+use axum::response::Json;
+use myagent_core::view::ConnectionStats;
+
+pub(crate) async fn get(State(shared): Ctx) -> Json<ConnectionStats> {
+    Json(shared.control.connection_stats())
+}

@@ -1,0 +1,14 @@
+//! `POST /api/v1/notifications {message, service|connection_id, level}`: a text for clients that asked for events of our own.
+
+use crate::Ctx;
+use crate::error::Result;
+use crate::extract::{Json, parse};
+use axum::extract::State;
+use axum::response::Json as Answer;
+use myagent_control::Notification;
+use myagent_core::view::NotificationView;
+
+pub(crate) async fn post(State(shared): Ctx, Json(body): Json) -> Result<Answer<NotificationView>> {
+    let what: Notification = parse(body)?;
+    Ok(Answer(shared.control.notify(what, shared.who).await?))
+}
