@@ -105,6 +105,10 @@ impl Settings {
                 errors.push(FieldError::new(name, format!("{value} is not seconds from {min} to {max}")));
             }
         }
+        if self.default_strategy == Strategy::Manual {
+            let message = "manual takes the first service of a rule's list; it cannot be the default";
+            errors.push(FieldError::new("default_strategy", message));
+        }
         if self.retention_days == 0 || self.retention_days > 3650 {
             errors.push(FieldError::new("retention_days", "must be from 1 to 3650"));
         }
@@ -150,6 +154,7 @@ mod tests {
             port_range: (9, 1),
             allow_sources: vec!["all".into()],
             allowed_origins: vec!["x".into()],
+            default_strategy: Strategy::Manual,
             queue_timeout: -1.0,
             shutdown_timeout: 0.0,
             retention_days: 0,
@@ -166,6 +171,7 @@ mod tests {
                 "allowed_origins",
                 "queue_timeout",
                 "shutdown_timeout",
+                "default_strategy",
                 "retention_days",
                 "queue_size",
                 "log_level"
