@@ -160,7 +160,6 @@ mod tests {
             retention_days: 0,
             queue_size: 1_000_000,
             log_level: "info,loud".into(),
-            ..Settings::default()
         };
         let fields: Vec<_> = settings.validate().unwrap_err().into_iter().map(|error| error.field).collect();
         assert_eq!(
