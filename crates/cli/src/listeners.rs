@@ -154,7 +154,6 @@ impl Listeners {
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let config = ProxyConfig {
-            default_strategy: self.settings.default_strategy,
             queue_size: self.settings.queue_size,
             queue_timeout: self.settings.queue_timeout(),
             allowed_origins: self.settings.allowed_origins.clone(),
@@ -204,6 +203,9 @@ async fn log_hints(mut hints: mpsc::Receiver<ProxyEvent>) {
             ProxyEvent::RunnerSilent { key } => {
                 let index = key.index;
                 tracing::warn!(service = %key.service_id, index, "runner is silent: no clients for it until it answers");
+            }
+            ProxyEvent::Ejected { key } => {
+                tracing::warn!(service = %key.service_id, index = key.index, "instance failed clients in a row: none for it for a while");
             }
             ProxyEvent::RunnerAnswers { key } => {
                 tracing::info!(service = %key.service_id, index = key.index, "runner answers again");

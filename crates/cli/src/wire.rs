@@ -70,6 +70,7 @@ pub(crate) fn start(held: Held, settings: Settings, interval: Option<f64>) -> Re
         },
         port_range: settings.port_range,
         allow_sources: settings.allow_sources.clone(),
+        default_strategy: settings.default_strategy,
         retention_days: settings.retention_days,
         sweep,
     })?;

@@ -9,7 +9,7 @@ use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
 use myagent_core::reconcile::{Action, ActionKind};
 use myagent_core::request::{Changes, NewService};
-use myagent_core::routing::RoutingSnapshot;
+use myagent_core::routing::{RoutingSnapshot, Strategy};
 use myagent_core::service::Desired;
 use myagent_core::view::{DisconnectView, NotificationView, ServiceView};
 use myagent_core::wire::control::Sums;
@@ -53,6 +53,8 @@ pub struct Config {
     pub port_range: (u16, u16),
     /// Kinds of sources that may be registered.
     pub allow_sources: Vec<String>,
+    /// How a client that no rule routes gets its instance.
+    pub default_strategy: Strategy,
     /// Days that events and health checks are kept.
     pub retention_days: u32,
     /// How often everything is planned anew.
@@ -84,6 +86,7 @@ pub struct Engine {
     pub(crate) fleet: Fleet,
     pub(crate) deps: Deps,
     pub(crate) allow_sources: Vec<String>,
+    pub(crate) default_strategy: Strategy,
     pub(crate) views: watch::Sender<Arc<Views>>,
     pub(crate) routing: watch::Sender<Arc<RoutingSnapshot>>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
@@ -130,6 +133,7 @@ impl Engine {
                 connections,
             },
             allow_sources: config.allow_sources,
+            default_strategy: config.default_strategy,
             views,
             routing,
             events,

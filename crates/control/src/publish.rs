@@ -27,7 +27,9 @@ impl Engine {
         }
         self.views.send_replace(Arc::new(all));
         let services = self.fleet.services.values().filter_map(|entry| entry.routed.clone()).collect();
-        self.routing.send_replace(Arc::new(RoutingSnapshot::new(services)));
+        let previous = Arc::clone(&self.routing.borrow());
+        let snapshot = RoutingSnapshot::build(services, Vec::new(), self.default_strategy, Some(&previous));
+        self.routing.send_replace(Arc::new(snapshot));
     }
 }
 

@@ -45,6 +45,10 @@ uuid_id!(
     /// One start of one instance; the environment tag `MYAGENT_START_ID` of its whole process tree.
     StartId
 );
+uuid_id!(
+    /// A routing rule (UUID v7, so ids sort by age).
+    RuleId
+);
 
 /// One copy of a service: `weather-0` is index 0 of `weather`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -33,4 +33,4 @@ pub mod wire;
 
 pub use clock::{Clock, Tick};
 pub use error::{Code, FieldError, Problem};
-pub use ids::{ConnectionId, InstanceKey, ServiceId, StartId};
+pub use ids::{ConnectionId, InstanceKey, RuleId, ServiceId, StartId};

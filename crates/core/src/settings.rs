@@ -56,7 +56,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "allowed_origins",
         "origins of web pages that may connect through the proxy besides loopback ones; * for all",
     ),
-    ("default_strategy", "how a connection that no rule routes gets its instance: round_robin"),
+    (
+        "default_strategy",
+        "how a connection that no rule routes gets its instance: round_robin, least_connections, weighted_random, hash_based, tag_based or performance_based",
+    ),
     ("queue_size", "clients that may wait for an instance that is full or starting"),
     ("queue_timeout", "seconds a client may wait"),
     (
@@ -101,6 +104,10 @@ impl Settings {
             if !(min..=max).contains(&value) {
                 errors.push(FieldError::new(name, format!("{value} is not seconds from {min} to {max}")));
             }
+        }
+        if self.default_strategy == Strategy::Manual {
+            let message = "manual takes the first service of a rule's list; it cannot be the default";
+            errors.push(FieldError::new("default_strategy", message));
         }
         if self.retention_days == 0 || self.retention_days > 3650 {
             errors.push(FieldError::new("retention_days", "must be from 1 to 3650"));
@@ -147,12 +154,12 @@ mod tests {
             port_range: (9, 1),
             allow_sources: vec!["all".into()],
             allowed_origins: vec!["x".into()],
+            default_strategy: Strategy::Manual,
             queue_timeout: -1.0,
             shutdown_timeout: 0.0,
             retention_days: 0,
             queue_size: 1_000_000,
             log_level: "info,loud".into(),
-            ..Settings::default()
         };
         let fields: Vec<_> = settings.validate().unwrap_err().into_iter().map(|error| error.field).collect();
         assert_eq!(
@@ -163,6 +170,7 @@ mod tests {
                 "allowed_origins",
                 "queue_timeout",
                 "shutdown_timeout",
+                "default_strategy",
                 "retention_days",
                 "queue_size",
                 "log_level"

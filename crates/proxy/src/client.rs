@@ -2,13 +2,14 @@
 
 use crate::ProxyEvent;
 use crate::answer::Answer;
-use crate::handover::{Link, Offered};
+use crate::handover::{Link, Offered, Reason, is_failure};
 use crate::head::{self, Head, HeadError};
 use crate::queue::Place;
 use crate::refuse::{self, Refused};
 use crate::thread::Thread;
+use crate::ticks::{Counting, Peeking};
 use myagent_core::origin;
-use myagent_core::routing::{Decision, Request, Strategy, decide};
+use myagent_core::routing::{Decision, FixedTick, Live, PoolId, Ticks, decide};
 use myagent_core::wire::handover::{MAX_REST, Refusal};
 use myagent_core::{ConnectionId, InstanceKey};
 use std::future::pending;
@@ -28,6 +29,9 @@ const TRY_EVERY: Duration = Duration::from_millis(250);
 /// When a refused client may try again: this, up to twice this.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 const RETRY_LATE: Duration = Duration::from_secs(5);
+
+/// Why a newcomer waits.
+const OTHERS_WAIT: &str = "others wait for an instance already";
 
 /// A client with everything that was read from it.
 pub(crate) struct Client {
@@ -126,9 +130,12 @@ pub(crate) async fn serve_given_back(
 
 /// The next thing to do with a client.
 enum Step {
-    Offer(Rc<Link>, Strategy),
-    Wait(String),
-    Refuse(String),
+    /// Offer it to this runner, which was chosen from that pool.
+    Offer(Rc<Link>, Reason, PoolId),
+    /// Wait with the others of this pool.
+    Wait(String, PoolId),
+    /// Tell it why not, and whether trying again can help.
+    Refuse(String, bool),
 }
 
 /// What was tried for one client.
@@ -148,30 +155,28 @@ struct Attempts {
 
 /// Finds an instance for a client and hands it over, or refuses it.
 async fn route(thread: &Rc<Thread>, mut client: Client, head: &Head, mut attempts: Attempts) {
-    let service = head.service.as_deref();
     let mut place: Option<Place> = None;
+    // Of the last decision.
+    let mut pool = PoolId::All;
     let mut deadline: Option<Instant> = None;
     let (reason, recoverable) = loop {
         // Made before the decision, so that no change after it is missed.
         let mut changed = pin!(thread.changed.notified());
-        let may_try = match &place {
-            Some(place) => place.is_first(),
-            None => !thread.shared.queue.has_waiting(service),
-        };
-        let step = if !may_try {
-            Step::Wait("others wait for an instance already".to_owned())
+        let step = if place.as_ref().is_some_and(|place| !place.is_first()) {
+            Step::Wait(OTHERS_WAIT.to_owned(), pool)
         } else if attempts.tried.len() >= MAX_TRIES {
-            Step::Wait("several instances were full".to_owned())
+            Step::Wait("several instances were full".to_owned(), pool)
         } else {
-            next_step(thread, head, &attempts.tried)
+            next_step(thread, &client, head, &attempts, place.is_some())
         };
-        if !head.is_websocket && !matches!(step, Step::Refuse(_)) {
+        if !head.is_websocket && !matches!(step, Step::Refuse(..)) {
             return Answer::upgrade_required().send(client.stream, head.is_head_method).await;
         }
         let reason = match step {
-            Step::Offer(link, strategy) => {
+            Step::Offer(link, why, from) => {
+                pool = from;
                 let leave_queue = || drop(place.take());
-                let offered = link.offer(thread, client, strategy, attempts.count, leave_queue).await;
+                let offered = link.offer(thread, client, why, leave_queue).await;
                 match attempts.note(&link, offered) {
                     Some(returned) => client = returned,
                     None => return,
@@ -181,10 +186,13 @@ async fn route(thread: &Rc<Thread>, mut client: Client, head: &Head, mut attempt
                 }
                 break (attempts.last.take().unwrap_or_default(), true);
             }
-            Step::Wait(reason) => reason,
-            Step::Refuse(reason) => {
+            Step::Wait(reason, from) => {
+                pool = from;
+                reason
+            }
+            Step::Refuse(reason, recoverable) => {
                 let reason = attempts.last.take().unwrap_or(reason);
-                break (reason, is_known(thread, service));
+                break (reason, recoverable);
             }
         };
         let reason = attempts.last.take().unwrap_or(reason);
@@ -192,7 +200,7 @@ async fn route(thread: &Rc<Thread>, mut client: Client, head: &Head, mut attempt
             break (reason, true);
         }
         if place.is_none() {
-            place = thread.shared.queue.join(service);
+            place = thread.shared.queue.join(pool);
         }
         let Some(place) = &place else {
             break (format!("{reason}, and no more clients may wait"), true);
@@ -217,34 +225,52 @@ async fn route(thread: &Rc<Thread>, mut client: Client, head: &Head, mut attempt
     refuse(thread, client, head, reason, recoverable).await;
 }
 
-/// Decides, without waiting for anything.
-fn next_step(thread: &Thread, head: &Head, tried: &[InstanceKey]) -> Step {
+/// Decides, without waiting for anything. `has_place`: it is its turn, whoever else waits.
+fn next_step(thread: &Thread, client: &Client, head: &Head, attempts: &Attempts, has_place: bool) -> Step {
     thread.catch_up();
-    let snapshot = thread.snapshot.borrow();
-    let service = head.service.as_deref();
-    // The count of a service that is not there would be kept for nothing, and plain HTTP takes nobody's turn.
-    let is_counted = head.is_websocket && service.is_none_or(|name| snapshot.service(name).is_some());
-    let tick = if is_counted { thread.ticks.next(&thread.shared.ticks, service) } else { 0 };
+    let counting = Counting { registry: &thread.shared.ticks, ticks: &thread.ticks };
+    // Plain HTTP takes nobody's turn.
+    if !head.is_websocket {
+        return decide_by(thread, client, attempts, &FixedTick(0));
+    }
+    let queue = &thread.shared.queue;
+    if !has_place && queue.waiting() > 0 {
+        // Nor does a newcomer that must not overtake those who wait.
+        let peeking = Peeking(Counting { registry: &thread.shared.ticks, ticks: &thread.ticks });
+        match decide_by(thread, client, attempts, &peeking) {
+            Step::Offer(.., pool) if !queue.has_waiting(pool) => {}
+            Step::Offer(.., pool) => return Step::Wait(OTHERS_WAIT.to_owned(), pool),
+            other => return other,
+        }
+    }
+    decide_by(thread, client, attempts, &counting)
+}
+
+fn decide_by(thread: &Thread, client: &Client, attempts: &Attempts, ticks: &dyn Ticks) -> Step {
+    let view = thread.view.borrow();
+    let now = thread.shared.now();
+    thread.shared.loads.settle(&view, now);
     let silent = thread.runners.silent();
     let excluded;
     let tried = if silent.is_empty() {
-        tried
+        &attempts.tried
     } else {
-        excluded = [tried, &silent].concat();
+        excluded = [attempts.tried.as_slice(), &silent].concat();
         &excluded
     };
-    let strategy = thread.shared.config.default_strategy;
-    match decide(&snapshot, Request { service }, strategy, tick, tried) {
-        Decision::Go(choice) => Step::Offer(thread.runners.link(choice.instance), choice.strategy),
-        Decision::Wait { reason } => Step::Wait(reason),
-        Decision::Refuse { reason } => Step::Refuse(reason),
-    }
-}
-
-/// Whether the service (or any) is wanted running, so that trying again can help.
-fn is_known(thread: &Thread, service: Option<&str>) -> bool {
-    let snapshot = thread.snapshot.borrow();
-    service.map_or(!snapshot.services().is_empty(), |name| snapshot.service(name).is_some())
+    let live = Live { loads: &*view.loads, sessions: &(), ticks, now, random: thread.random(), tried };
+    let mut scratch = thread.routing.borrow_mut();
+    head::with_context(&client.bytes, client.peer, |context| {
+        match decide(&view.snapshot, context, &live, &mut scratch) {
+            Decision::Go(choice) => {
+                let rule = choice.rule.map(|rule| rule.spec.name.clone());
+                let why = Reason { strategy: choice.strategy, rule, attempt: attempts.count };
+                Step::Offer(thread.runners.link(choice.instance), why, choice.pool)
+            }
+            Decision::Wait { reason, pool } => Step::Wait(reason, pool),
+            Decision::Refuse { reason, recoverable } => Step::Refuse(reason, recoverable),
+        }
+    })
 }
 
 impl Attempts {
@@ -255,7 +281,7 @@ impl Attempts {
             Offered::GivenBack { client, reason, detail } => {
                 // Full, draining and not ready pass by themselves: waiting helps. An agent that answers with an error
                 // of its own will do so again.
-                self.failed += usize::from(matches!(reason, Refusal::ConnectFailed | Refusal::UpstreamError));
+                self.failed += usize::from(is_failure(reason));
                 self.is_final = reason == Refusal::UpstreamError;
                 (client, detail)
             }

@@ -70,6 +70,20 @@ pub(crate) enum Offered {
     NotSent { client: Client, detail: String },
 }
 
+/// Why a client is offered to a runner, as the runner is told.
+pub(crate) struct Reason {
+    pub(crate) strategy: Strategy,
+    /// The name of the rule that matched.
+    pub(crate) rule: Option<String>,
+    /// Which offer of this client it is.
+    pub(crate) attempt: u32,
+}
+
+/// Whether giving a client back for this is the instance's fault; being full or on its way out is none.
+pub(crate) fn is_failure(reason: Refusal) -> bool {
+    matches!(reason, Refusal::ConnectFailed | Refusal::UpstreamError)
+}
+
 impl Runners {
     /// The link to the runner of an instance.
     pub(crate) fn link(&self, instance: &RoutedInstance) -> Rc<Link> {
@@ -145,14 +159,14 @@ impl Link {
         self: &Rc<Self>,
         thread: &Rc<Thread>,
         client: Client,
-        strategy: Strategy,
-        attempt: u32,
+        why: Reason,
         on_silence: impl FnOnce(),
     ) -> Offered {
         let channel = match self.channel(thread).await {
             Ok(channel) => channel,
             Err(error) => {
                 thread.runners.remove(self);
+                thread.failed(self.key, self.start_id);
                 return not_sent(client, &error);
             }
         };
@@ -160,8 +174,9 @@ impl Link {
         let (sender, mut answer) = oneshot::channel();
         self.pending.borrow_mut().insert(id, sender);
         let sent_at = Instant::now();
-        if let Err(error) = send(thread, &channel, &client, strategy, attempt).await {
+        if let Err(error) = send(thread, &channel, &client, why).await {
             self.pending.borrow_mut().remove(&id);
+            thread.failed(self.key, self.start_id);
             if error.kind() == io::ErrorKind::TimedOut {
                 self.mark_silent(thread);
             }
@@ -171,27 +186,40 @@ impl Link {
         drop(client);
         let mut answered = timeout(SILENCE, &mut answer).await;
         if answered.is_err() {
-            if self.last_heard.get().is_none_or(|heard| heard < sent_at) {
-                self.mark_silent(thread);
+            if self.last_heard.get().is_none_or(|heard| heard < sent_at) && self.mark_silent(thread) {
+                thread.failed(self.key, self.start_id);
             }
             on_silence();
             answered = Ok(answer.await);
         }
         match answered {
-            Ok(Ok(Answer::Taken)) => Offered::Taken,
+            Ok(Ok(Answer::Taken)) => {
+                if let Some(load) = thread.load(self.key, self.start_id) {
+                    load.opened();
+                    load.succeeded();
+                    load.measured(sent_at.elapsed(), thread.shared.now());
+                }
+                Offered::Taken
+            }
             Ok(Ok(Answer::GivenBack { client, reason, detail })) => {
+                if is_failure(reason) {
+                    thread.failed(self.key, self.start_id);
+                }
                 Offered::GivenBack { client, reason, detail }
             }
             _ => Offered::Lost,
         }
     }
 
-    fn mark_silent(&self, thread: &Thread) {
-        if !self.is_retired.get() && !self.is_silent.replace(true) {
+    /// Returns whether it was not silent before.
+    fn mark_silent(&self, thread: &Thread) -> bool {
+        let is_new = !self.is_retired.get() && !self.is_silent.replace(true);
+        if is_new {
             tracing::warn!(instance = ?self.key, "a runner does not answer; it gets no more clients until it does");
             thread.runners.silent.borrow_mut().push(self.key);
             thread.shared.tell(ProxyEvent::RunnerSilent { key: self.key });
         }
+        is_new
     }
 
     fn unmark_silent(&self, thread: &Thread) {
@@ -207,20 +235,14 @@ fn not_sent(client: Client, error: &io::Error) -> Offered {
 }
 
 /// Sends one offer. `TimedOut`: the runner does not read its socket.
-async fn send(
-    thread: &Thread,
-    channel: &Channel,
-    client: &Client,
-    strategy: Strategy,
-    attempt: u32,
-) -> io::Result<()> {
+async fn send(thread: &Thread, channel: &Channel, client: &Client, why: Reason) -> io::Result<()> {
     let offer = Down::Offer(Offer {
         connection_id: client.connection_id,
         client: client.peer,
-        strategy: strategy.to_string(),
-        rule: None,
+        strategy: why.strategy.to_string(),
+        rule: why.rule,
         head_len: client.head_len,
-        attempt,
+        attempt: why.attempt,
     });
     let descriptor = client.stream.as_fd();
     let copy = {
@@ -293,6 +315,12 @@ fn dispatch(thread: &Rc<Thread>, link: &Rc<Link>, up: Up, raw: &[u8], descriptor
                 }
                 // Taken first and given back later: the client is routed anew, without this runner.
                 (Ok(client), None) => {
+                    if let Some(load) = thread.load(link.key, link.start_id) {
+                        load.closed();
+                    }
+                    if is_failure(reason) {
+                        thread.failed(link.key, link.start_id);
+                    }
                     let again =
                         client::serve_given_back(Rc::clone(thread), client, link.key, offer.attempt, detail);
                     thread.tasks.spawn_local(again);

@@ -3,10 +3,11 @@
 //! The head stays exactly as the client sent it; it travels on to the runner as it is. The time limit is the caller's.
 
 use httparse::{EMPTY_HEADER, Error, Request, Status};
-use myagent_core::routing;
+use myagent_core::routing::{Context, Headers, Target};
 use myagent_core::wire::handover::MAX_HEAD;
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
 /// Most headers of a request.
@@ -122,9 +123,28 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
         is_websocket,
         is_head_method: method == "HEAD",
         is_health: !is_websocket && path == "/health" && matches!(method, "GET" | "HEAD"),
-        service: routing::Request::of_target(target).service.map(Box::from),
+        service: Target::parse(target).service.map(Box::from),
         origin,
     }))
+}
+
+/// The headers as they were read.
+struct Parsed<'a>(&'a [httparse::Header<'a>]);
+
+impl Headers for Parsed<'_> {
+    fn header(&self, index: usize) -> Option<(&str, &[u8])> {
+        self.0.get(index).map(|header| (header.name, header.value))
+    }
+}
+
+/// Calls `read` with what routing knows of a client: its address and the head that `bytes` begin with.
+pub(crate) fn with_context<T>(bytes: &[u8], client: SocketAddr, read: impl FnOnce(&Context<'_>) -> T) -> T {
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut request = Request::new(&mut headers);
+    // It was read before; a head that cannot be read asks for nothing.
+    let _ = request.parse(bytes);
+    let target = request.path.unwrap_or_default();
+    read(&Context::new(client, target, &Parsed(request.headers)))
 }
 
 /// Reads what a refusal needs; empty if there is no key.
@@ -173,6 +193,20 @@ mod tests {
         }
         assert!(!head(&UPGRADE.replace("GET", "POST")).is_websocket);
         assert!(!head(&UPGRADE.replace("HTTP/1.1", "HTTP/1.0")).is_websocket);
+    }
+
+    #[test]
+    fn routing_sees_the_target_and_all_headers() {
+        with_context(
+            format!("{UPGRADE}rest").as_bytes(),
+            "[::ffff:10.0.0.1]:9".parse().unwrap(),
+            |context| {
+                assert_eq!((context.client_ip.to_string().as_str(), context.client_port), ("10.0.0.1", 9));
+                assert_eq!(context.target.service.as_deref(), Some("weather"));
+                assert_eq!(context.headers.first("HOST"), Some("a"));
+                assert!(context.headers.header(4).is_some() && context.headers.header(5).is_none());
+            },
+        );
     }
 
     #[test]

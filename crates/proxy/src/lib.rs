@@ -8,8 +8,8 @@
 //!
 //! Theory of operation: [`Proxy::start`] makes one OS thread per core, each with a single-threaded runtime (`thread`).
 //! Every thread accepts from its own duplicate of the same listener (`accept`); a client is one task on one thread
-//! (`client`): `head` reads the request head, `origin` refuses foreign web pages, `ticks` and the pure decision choose the
-//! instance, `handover` offers the socket to its runner and waits for the answer. Where nobody can serve now the client
+//! (`client`): `head` reads the request head, `origin` refuses foreign web pages, the pure decision, with `ticks` and
+//! `loads`, chooses the instance, `handover` offers the socket to its runner and waits for the answer. Where nobody can serve now the client
 //! waits in the one `queue` of all threads; where nobody will, `refuse` (WebSocket) or `answer` (plain HTTP) tells it so.
 
 mod accept;
@@ -17,6 +17,7 @@ mod answer;
 mod client;
 mod handover;
 mod head;
+mod loads;
 mod proxy;
 mod queue;
 mod refuse;
@@ -24,7 +25,6 @@ mod thread;
 mod ticks;
 
 use myagent_core::InstanceKey;
-use myagent_core::routing::Strategy;
 use myagent_core::wire::handover::Refusal;
 use std::time::Duration;
 
@@ -33,8 +33,6 @@ pub use proxy::{ListenerId, Proxy};
 /// Settings of the front door. Validated where they were parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProxyConfig {
-    /// How a client that no rule routes gets its instance.
-    pub default_strategy: Strategy,
     /// Clients that may wait at once, over all threads.
     pub queue_size: u32,
     /// How long one may wait.
@@ -50,7 +48,6 @@ pub struct ProxyConfig {
 impl Default for ProxyConfig {
     fn default() -> Self {
         Self {
-            default_strategy: Strategy::default(),
             queue_size: 100,
             queue_timeout: Duration::from_secs(8),
             allowed_origins: Vec::new(),
@@ -82,6 +79,11 @@ pub enum ProxyEvent {
     /// A runner left an offer unanswered for a second; it gets no more until it answers.
     RunnerSilent {
         /// Which runner.
+        key: InstanceKey,
+    },
+    /// An instance failed too many clients in a row; it gets none for a while.
+    Ejected {
+        /// Which.
         key: InstanceKey,
     },
     /// A silent runner said something; it gets clients again.

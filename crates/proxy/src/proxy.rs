@@ -1,10 +1,12 @@
 //! The handle: starts the threads, opens and closes listeners on all of them, ends them.
 
+use crate::loads::Table;
 use crate::queue::Queue;
 use crate::thread::{self, Command};
 use crate::ticks::Registry;
 use crate::{ProxyConfig, ProxyEvent};
 use myagent_core::Clock;
+use myagent_core::clock::Tick;
 use myagent_core::routing::RoutingSnapshot;
 use std::fmt;
 use std::io;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Commands that may wait for one thread.
@@ -27,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) config: ProxyConfig,
     pub(crate) queue: Arc<Queue>,
     pub(crate) ticks: Registry,
+    pub(crate) loads: Table,
+    started: Instant,
     pub(crate) random_id: fn() -> Uuid,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
@@ -35,6 +40,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Now, the same on all threads.
+    pub(crate) fn now(&self) -> Tick {
+        self.started.elapsed()
+    }
+
     /// Tells the control plane, if it has time to listen.
     pub(crate) fn tell(&self, event: ProxyEvent) {
         if self.events.try_send(event).is_err() {
@@ -81,6 +91,8 @@ impl Proxy {
         let shared = Arc::new(Shared {
             queue: Arc::new(Queue::new(config.queue_size)),
             ticks: Registry::default(),
+            loads: Table::default(),
+            started: Instant::now(),
             config,
             random_id,
             clock,

@@ -3,6 +3,7 @@
 //! Only the first of a pool tries to get an instance; when it leaves, served or not, the next one's turn comes. Nothing
 //! here decides when trying makes sense or how long a client waits (`client` does).
 
+use myagent_core::routing::PoolId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +20,7 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Pools {
     next_ticket: u64,
-    /// By service; the pool of all services is `None`.
-    by_service: HashMap<Option<Box<str>>, VecDeque<Waiter>>,
+    by_pool: HashMap<PoolId, VecDeque<Waiter>>,
 }
 
 struct Waiter {
@@ -31,7 +31,7 @@ struct Waiter {
 /// A place in the queue; dropping it leaves.
 pub(crate) struct Place {
     queue: Arc<Queue>,
-    service: Option<Box<str>>,
+    pool: PoolId,
     ticket: u64,
     turn: Arc<Notify>,
 }
@@ -51,13 +51,12 @@ impl Queue {
     }
 
     /// Whether somebody waits for this pool, so that a newcomer must not overtake.
-    pub(crate) fn has_waiting(&self, service: Option<&str>) -> bool {
-        self.waiting() > 0 && self.pools().by_service.contains_key(&service.map(Box::from))
+    pub(crate) fn has_waiting(&self, pool: PoolId) -> bool {
+        self.waiting() > 0 && self.pools().by_pool.contains_key(&pool)
     }
 
     /// Joins at the end; none if the queue is full.
-    pub(crate) fn join(self: &Arc<Self>, service: Option<&str>) -> Option<Place> {
-        let service: Option<Box<str>> = service.map(Box::from);
+    pub(crate) fn join(self: &Arc<Self>, pool: PoolId) -> Option<Place> {
         let turn = Arc::new(Notify::new());
         let mut pools = self.pools();
         if self.waiting() >= self.size {
@@ -66,10 +65,10 @@ impl Queue {
         let ticket = pools.next_ticket;
         pools.next_ticket += 1;
         let waiter = Waiter { ticket, turn: Arc::clone(&turn) };
-        pools.by_service.entry(service.clone()).or_default().push_back(waiter);
+        pools.by_pool.entry(pool).or_default().push_back(waiter);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         drop(pools);
-        Some(Place { queue: Arc::clone(self), service, ticket, turn })
+        Some(Place { queue: Arc::clone(self), pool, ticket, turn })
     }
 }
 
@@ -77,7 +76,7 @@ impl Place {
     /// Whether nobody of this pool came earlier.
     pub(crate) fn is_first(&self) -> bool {
         let pools = self.queue.pools();
-        let first = pools.by_service.get(&self.service).and_then(VecDeque::front);
+        let first = pools.by_pool.get(&self.pool).and_then(VecDeque::front);
         first.is_some_and(|first| first.ticket == self.ticket)
     }
 
@@ -90,7 +89,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut pools = self.queue.pools();
-        let Some(waiters) = pools.by_service.get_mut(&self.service) else { return };
+        let Some(waiters) = pools.by_pool.get_mut(&self.pool) else { return };
         let Some(index) = waiters.iter().position(|waiter| waiter.ticket == self.ticket) else { return };
         waiters.remove(index);
         self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -98,7 +97,7 @@ impl Drop for Place {
             Some(next) if index == 0 => next.turn.notify_one(),
             Some(_) => {}
             None => {
-                pools.by_service.remove(&self.service);
+                pools.by_pool.remove(&self.pool);
             }
         }
     }
@@ -107,15 +106,18 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use myagent_core::ServiceId;
+    use uuid::Uuid;
 
     #[tokio::test]
     async fn first_come_first_served_within_a_pool() {
         let queue = Arc::new(Queue::new(4));
-        let first = queue.join(Some("a")).unwrap();
-        let second = queue.join(Some("a")).unwrap();
-        let third = queue.join(Some("a")).unwrap();
-        let other = queue.join(None).unwrap();
-        assert!(queue.join(Some("b")).is_none(), "the size counts all pools together");
+        let [a, b] = [1, 2].map(|id| PoolId::Service(ServiceId(Uuid::from_u128(id))));
+        let first = queue.join(a).unwrap();
+        let second = queue.join(a).unwrap();
+        let third = queue.join(a).unwrap();
+        let other = queue.join(PoolId::All).unwrap();
+        assert!(queue.join(b).is_none(), "the size counts all pools together");
         assert_eq!(
             [first.is_first(), second.is_first(), third.is_first(), other.is_first()],
             [true, false, false, true]
@@ -125,11 +127,11 @@ mod tests {
         drop(first);
         third.turn().await;
         assert!(third.is_first());
-        assert!(queue.has_waiting(Some("a")) && queue.has_waiting(None) && !queue.has_waiting(Some("b")));
+        assert!(queue.has_waiting(a) && queue.has_waiting(PoolId::All) && !queue.has_waiting(b));
         drop(third);
-        assert!(!queue.has_waiting(Some("a")));
+        assert!(!queue.has_waiting(a));
         drop(other);
         assert_eq!(queue.waiting(), 0);
-        assert!(queue.pools().by_service.is_empty());
+        assert!(queue.pools().by_pool.is_empty());
     }
 }

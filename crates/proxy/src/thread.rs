@@ -1,12 +1,15 @@
 //! One thread of the front door: its commands, its view of the fleet, and what its clients share without a lock.
 
+use crate::ProxyEvent;
 use crate::accept;
 use crate::handover::Runners;
+use crate::loads::View;
 use crate::proxy::{ListenerId, Shared};
 use crate::ticks::Ticks;
-use myagent_core::routing::RoutingSnapshot;
+use myagent_core::routing::{Loads, RoutingSnapshot, Scratch, SharedLoad};
 use myagent_core::wire::handover::MAX_HEAD;
-use std::cell::RefCell;
+use myagent_core::{InstanceKey, StartId};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
@@ -34,8 +37,12 @@ pub(crate) enum Command {
 /// What the tasks of one thread share.
 pub(crate) struct Thread {
     pub(crate) shared: Arc<Shared>,
-    /// The newest snapshot; never borrowed across an await.
-    pub(crate) snapshot: RefCell<Arc<RoutingSnapshot>>,
+    /// The newest snapshot and its loads; never borrowed across an await.
+    pub(crate) view: RefCell<View>,
+    /// Memory of decisions; never borrowed across an await.
+    pub(crate) routing: RefCell<Scratch>,
+    /// State of [`Thread::random`].
+    random: Cell<u64>,
     /// Where newer ones come from.
     newer: RefCell<watch::Receiver<Arc<RoutingSnapshot>>>,
     /// The snapshot changed, or a silent runner answered: who waits may try again.
@@ -66,9 +73,11 @@ pub(crate) fn run(runtime: &Runtime, shared: Arc<Shared>, commands: mpsc::Receiv
 /// Carries out commands until the shutdown (whose answer it returns) or until the last handle is gone.
 async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Option<oneshot::Sender<()>> {
     let mut snapshots = shared.snapshots.clone();
-    let snapshot = Arc::clone(&snapshots.borrow_and_update());
+    let view = shared.loads.catch_up(|| Arc::clone(&snapshots.borrow_and_update()), shared.now());
     let thread = Rc::new(Thread {
-        snapshot: RefCell::new(snapshot),
+        view: RefCell::new(view),
+        routing: RefCell::default(),
+        random: Cell::new((shared.random_id)().as_u128() as u64),
         newer: RefCell::new(snapshots.clone()),
         changed: Notify::new(),
         runners: Runners::default(),
@@ -131,18 +140,49 @@ impl Thread {
     /// Takes the newest snapshot over, if there is one that this thread has not seen. Asked before each decision, too: a
     /// client may come before this thread was woken for a change that whoever sent the client knows of.
     pub(crate) fn catch_up(&self) {
-        let snapshot = {
+        let view = {
             let mut newer = self.newer.borrow_mut();
             // No more can come: the last one stays in force.
             if !newer.has_changed().unwrap_or(false) {
                 return;
             }
-            Arc::clone(&newer.borrow_and_update())
+            self.shared.loads.catch_up(|| Arc::clone(&newer.borrow_and_update()), self.shared.now())
         };
-        self.runners.retire_missing(&snapshot);
-        self.ticks.forget(&self.shared.ticks, &snapshot);
-        *self.snapshot.borrow_mut() = snapshot;
+        self.runners.retire_missing(&view.snapshot);
+        self.ticks.forget(&self.shared.ticks, &view.snapshot);
+        *self.view.borrow_mut() = view;
         self.changed.notify_waiters();
+    }
+
+    /// A number by chance, equally distributed (`SplitMix64`). Ids are not: they begin with the time.
+    pub(crate) fn random(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// The load of that start of an instance, if it is still there.
+    pub(crate) fn load(&self, key: InstanceKey, start_id: StartId) -> Option<Arc<SharedLoad>> {
+        let view = self.view.borrow();
+        let index = view.snapshot.index_of(key)?;
+        let is_same = view.snapshot.instance(key).is_some_and(|instance| instance.start_id == start_id);
+        view.loads.get(index as usize).filter(|_| is_same).map(Arc::clone)
+    }
+
+    /// Notes that an instance failed a client, and whether it is ejected by that.
+    pub(crate) fn failed(&self, key: InstanceKey, start_id: StartId) {
+        let Some(load) = self.load(key, start_id) else { return };
+        let now = self.shared.now();
+        let has_others = {
+            let view = self.view.borrow();
+            view.snapshot.has_others(key, |other| view.loads.reading(other as usize, now).is_ejected)
+        };
+        if load.failed(now, has_others) {
+            tracing::warn!(instance = ?key, "an instance failed several clients in a row; it gets none for a while");
+            self.shared.tell(ProxyEvent::Ejected { key });
+        }
     }
 }
 

@@ -3,34 +3,18 @@
 //! The counters are atomics shared through a small locked registry; each thread remembers those it has seen, so that the
 //! lock is taken once per pool and thread.
 
-use myagent_core::routing::RoutingSnapshot;
+use myagent_core::routing::{self, PoolId, RoutingSnapshot};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-type Counters = HashMap<Box<str>, Arc<AtomicU64>>;
+type Counters = HashMap<PoolId, Arc<AtomicU64>>;
 
-/// The counters of all threads, by service; and the one of the pool of all services.
+/// The counters of all threads. Their number is bounded by services and rules, whatever clients send.
 #[derive(Default)]
 pub(crate) struct Registry {
-    all: Arc<AtomicU64>,
-    by_service: Mutex<Counters>,
-}
-
-impl Registry {
-    fn counter(&self, service: &str) -> Arc<AtomicU64> {
-        let mut counters = self.by_service.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counter) = counters.get(service) {
-            return Arc::clone(counter);
-        }
-        Arc::clone(counters.entry(service.into()).or_default())
-    }
-
-    fn forget(&self, snapshot: &RoutingSnapshot) {
-        let mut counters = self.by_service.lock().unwrap_or_else(PoisonError::into_inner);
-        counters.retain(|name, _| snapshot.service(name).is_some());
-    }
+    counters: Mutex<Counters>,
 }
 
 /// What one thread remembers of the registry.
@@ -39,26 +23,61 @@ pub(crate) struct Ticks {
     known: RefCell<Counters>,
 }
 
-impl Ticks {
-    /// The number of decisions made so far for this pool. Only for a service that is in the snapshot: a client must not be
-    /// able to fill the registry with names.
-    pub(crate) fn next(&self, registry: &Registry, service: Option<&str>) -> u64 {
-        let Some(service) = service else { return registry.all.fetch_add(1, Ordering::Relaxed) };
-        if let Some(counter) = self.known.borrow().get(service) {
-            return counter.fetch_add(1, Ordering::Relaxed);
-        }
-        let counter = registry.counter(service);
-        let tick = counter.fetch_add(1, Ordering::Relaxed);
-        self.known.borrow_mut().insert(service.into(), counter);
-        tick
-    }
+/// Counts each choice.
+pub(crate) struct Counting<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) ticks: &'a Ticks,
+}
 
-    /// Forgets the services that are gone.
+/// Looks without counting.
+pub(crate) struct Peeking<'a>(pub(crate) Counting<'a>);
+
+impl Counting<'_> {
+    fn with<T>(&self, pool: PoolId, read: impl FnOnce(&AtomicU64) -> T) -> T {
+        if let Some(counter) = self.ticks.known.borrow().get(&pool) {
+            return read(counter);
+        }
+        let mut counters = self.registry.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = Arc::clone(counters.entry(pool).or_default());
+        drop(counters);
+        let result = read(&counter);
+        self.ticks.known.borrow_mut().insert(pool, counter);
+        result
+    }
+}
+
+impl routing::Ticks for Counting<'_> {
+    fn next(&self, pool: PoolId) -> u64 {
+        self.with(pool, |counter| counter.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl routing::Ticks for Peeking<'_> {
+    fn next(&self, pool: PoolId) -> u64 {
+        self.0.with(pool, |counter| counter.load(Ordering::Relaxed))
+    }
+}
+
+impl Ticks {
+    /// Forgets the pools of services and rules that are gone.
     pub(crate) fn forget(&self, registry: &Registry, snapshot: &RoutingSnapshot) {
-        let before = self.known.borrow().len();
-        self.known.borrow_mut().retain(|name, _| snapshot.service(name).is_some());
-        if self.known.borrow().len() < before {
-            registry.forget(snapshot);
+        let mut known = self.known.borrow_mut();
+        if known.is_empty() {
+            return;
+        }
+        let instances = snapshot.services().iter().filter_map(|service| service.instances.first());
+        let services: HashSet<_> = instances.map(|instance| instance.key.service_id).collect();
+        let rules: HashSet<_> = snapshot.rules().map(|rule| rule.rule().rule_id).collect();
+        let is_there = |pool: &PoolId| match pool {
+            PoolId::All | PoolId::Tags(_) => true,
+            PoolId::Service(id) => services.contains(id),
+            PoolId::Rule(id, _) => rules.contains(id),
+        };
+        let before = known.len();
+        known.retain(|pool, _| is_there(pool));
+        if known.len() < before {
+            let mut counters = registry.counters.lock().unwrap_or_else(PoisonError::into_inner);
+            counters.retain(|pool, _| is_there(pool));
         }
     }
 }
@@ -66,17 +85,23 @@ impl Ticks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use myagent_core::ServiceId;
+    use myagent_core::routing::Ticks as _;
+    use uuid::Uuid;
 
     #[test]
     fn two_threads_count_one_pool_together() {
         let registry = Registry::default();
-        let (one, two) = (Ticks::default(), Ticks::default());
-        let ticks: Vec<_> = [&one, &two, &two, &one].iter().map(|t| t.next(&registry, Some("a"))).collect();
+        let threads = [Ticks::default(), Ticks::default()];
+        let [one, two] = threads.each_ref().map(|ticks| Counting { registry: &registry, ticks });
+        let pool = PoolId::Service(ServiceId(Uuid::nil()));
+        let ticks: Vec<_> = [&one, &two, &two, &one].iter().map(|counting| counting.next(pool)).collect();
         assert_eq!(ticks, [0, 1, 2, 3]);
-        assert_eq!(one.next(&registry, None), 0);
-        assert_eq!(two.next(&registry, None), 1);
-        one.forget(&registry, &RoutingSnapshot::default());
-        assert!(registry.by_service.lock().unwrap().is_empty());
-        assert_eq!(one.next(&registry, Some("a")), 0);
+        assert_eq!((one.next(PoolId::All), two.next(PoolId::All)), (0, 1));
+        let peeking = Peeking(Counting { registry: &registry, ticks: &threads[0] });
+        assert_eq!((peeking.next(pool), peeking.next(pool), two.next(pool)), (4, 4, 4));
+        threads[0].forget(&registry, &RoutingSnapshot::default());
+        assert_eq!(registry.counters.lock().unwrap().keys().collect::<Vec<_>>(), [&PoolId::All]);
+        assert_eq!(one.next(pool), 0);
     }
 }

@@ -6,4 +6,5 @@ mod hand_over;
 mod kit;
 mod life;
 mod requests;
+mod routing;
 mod waiting;
