@@ -282,7 +282,7 @@ impl Attempts {
                 // Full, draining and not ready pass by themselves: waiting helps. An agent that answers with an error
                 // of its own will do so again.
                 self.failed += usize::from(is_failure(reason));
-                self.is_final = reason == Refusal::UpstreamError;
+                self.is_final = matches!(reason, Refusal::UpstreamError | Refusal::BadRequest);
                 (client, detail)
             }
             Offered::NotSent { client, detail } => {

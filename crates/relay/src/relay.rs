@@ -101,7 +101,7 @@ impl Relay {
         let request = match request::rewrite(&client.head, destination, &client.offer) {
             Ok(request) => request,
             // No runner could read it; the front door can tell the client.
-            Err(error) => return Err(GivenBack::new(client, Refusal::UpstreamError, error.to_string())),
+            Err(error) => return Err(GivenBack::new(client, Refusal::BadRequest, error.to_string())),
         };
         let mut agent = match upstream::connect(&self.target).await {
             Ok(agent) => agent,

@@ -131,6 +131,8 @@ pub enum Refusal {
     ConnectFailed,
     /// The agent answered the handshake with a server error.
     UpstreamError,
+    /// The client's request cannot be passed on by anybody.
+    BadRequest,
     /// The session that was asked for is not here.
     UnknownSession,
 }
