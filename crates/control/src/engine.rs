@@ -12,7 +12,7 @@ use myagent_core::request::{Changes, NewService};
 use myagent_core::routing::{RoutingSnapshot, Strategy};
 use myagent_core::service::Desired;
 use myagent_core::view::{DisconnectView, NotificationView, ServiceView};
-use myagent_core::wire::control::Sums;
+use myagent_core::wire::sums::Sums;
 use myagent_core::{Clock, ConnectionId, InstanceKey, ServiceId, StartId};
 use myagent_store::{EventDraft, HealthCheck, Store, StoreError, StoredInstance};
 use myagent_supervisor::{

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use myagent_core::InstanceKey;
-use myagent_core::wire::control::Sums;
+use myagent_core::wire::sums::Sums;
 use std::time::Duration;
 
 /// How often what runners have counted is noted.

@@ -145,7 +145,7 @@ fn stopped(service: &Service, index: u32) -> InstanceView {
         active_connections: 0,
         active_sessions: 0,
         detached_sessions: 0,
-        totals: myagent_core::wire::control::Totals::default(),
+        totals: myagent_core::wire::sums::Totals::default(),
         cpu_percent: 0.0,
         memory_mb: 0.0,
         processes: 0,

@@ -127,7 +127,7 @@ impl Inner {
                 event::code("SESSION_ELSEWHERE", true, id),
             ),
             (Some(id), Some(Missing::Lost)) => (
-                format!("session {id} is lost: its journal is damaged"),
+                format!("session {id} is lost: its journal is damaged, or had no room for it"),
                 event::code("SESSION_LOST", false, Some(id)),
             ),
             (Some(id), _) => (

@@ -34,7 +34,7 @@ use uuid::Uuid;
 const READ: usize = 64 * 1024;
 /// Write buffers kept for reuse.
 const MAX_SPARE: usize = 16;
-/// Sessions that are looked for elsewhere at once.
+/// Sessions of dead runners that are read at once.
 const MAX_SEARCHES: usize = 8;
 /// How long a stop waits for clients to take their last bytes.
 const STOP: Duration = Duration::from_secs(2);

@@ -84,15 +84,10 @@ impl SessionStats {
         self.count(|totals| totals.resumed += 1);
     }
 
-    /// A session of another runner is here now, its owner having died or released it. If its client has come back to it,
+    /// A session of another runner is here now, its owner having died. If its client has come back to it,
     /// [`SessionStats::resumed`] is for that.
-    pub fn adopted(&self) {
+    pub(crate) fn adopted(&self) {
         self.count(|totals| totals.adopted += 1);
-    }
-
-    /// A session is another runner's now.
-    pub fn released(&self) {
-        self.count(|totals| totals.released += 1);
     }
 
     /// A message is taken to be answered.
@@ -151,7 +146,6 @@ mod tests {
         stats.resumed();
         stats.adopted();
         stats.adopted();
-        stats.released();
         stats.set_detached(4);
         let totals = stats.snapshot();
         let turns = &totals.turns;
@@ -160,7 +154,7 @@ mod tests {
         assert_eq!((turns.duration.count, turns.first_response.count), (0, 0));
         assert_eq!((totals.completed, totals.failed, totals.expired, totals.evicted), (1, 1, 1, 1));
         assert_eq!((totals.duration.sum, totals.duration.max), (6 * SECOND, 5 * SECOND));
-        assert_eq!((totals.resumed, totals.adopted, totals.released, stats.detached()), (1, 2, 1, 4));
+        assert_eq!((totals.resumed, totals.adopted, stats.detached()), (1, 2, 4));
     }
 
     #[tokio::test]

@@ -12,8 +12,9 @@ pub use entry::{Entry, Place};
 
 use entry::{Counters, State};
 use jiff::Timestamp;
-use myagent_core::wire::control::{Closed, MAX_RULES, OTHER_RULES, Report, Totals, Traffic, Usage};
+use myagent_core::wire::control::{Closed, Report, Usage};
 use myagent_core::wire::handover::{Moved, Offer};
+use myagent_core::wire::sums::{MAX_RULES, OTHER_RULES, Totals, Traffic};
 use myagent_core::{Clock, ConnectionId};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

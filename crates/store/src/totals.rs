@@ -4,7 +4,7 @@
 use crate::columns::{Count, Id, Json};
 use crate::connections::Store;
 use crate::error::StoreError;
-use myagent_core::wire::control::{Sums, Totals};
+use myagent_core::wire::sums::{Sums, Totals};
 use myagent_core::{InstanceKey, ServiceId, StartId};
 use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 use std::collections::BTreeMap;

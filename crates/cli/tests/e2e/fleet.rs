@@ -1,9 +1,11 @@
 //! What several stories need: a manager, fake agents registered in it, and looks at what `status` says.
 
-use anyhow::{Context, Result};
-use myagent_testkit::{TestManager, fake_agent, processes, wait_for};
+use anyhow::{Context, Result, ensure};
+use myagent_testkit::{EventClient, TestManager, fake_agent, processes, wait_for};
 use serde_json::Value;
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How long anything may take that has no bound of its own.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -136,4 +138,30 @@ pub(crate) fn private_memory(pid: u32) -> Result<u64> {
     let private = rollup.lines().filter(|line| line.starts_with("Private_"));
     let kilobytes = private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     Ok(kilobytes.sum::<u64>() * 1024)
+}
+
+/// Somebody who asks again and again until told to stop, at this pace, while something else goes on: how long each answer took.
+/// `turn` has the next question and its only right answer.
+pub(crate) async fn bystander(
+    url: String,
+    pace: Duration,
+    turn: fn(usize) -> (String, String),
+    mut stop: watch::Receiver<bool>,
+) -> Result<Vec<Duration>> {
+    let mut client = EventClient::connect(&url).await?;
+    let session = client.create_session().await?;
+    let mut took = Vec::new();
+    let mut pace = interval(pace);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !*stop.borrow_and_update() {
+        pace.tick().await;
+        let (question, right) = turn(took.len());
+        let asked = Instant::now();
+        let answer = client.turn(&session, &question).await?.pop().context("no answer")?;
+        ensure!(answer["content"] == right, "{answer}");
+        took.push(asked.elapsed());
+    }
+    client.check_seq(&session, 1)?;
+    client.close().await?;
+    Ok(took)
 }

@@ -1,7 +1,7 @@
 //! What one conversation does, the others do not feel: those that sleep, those that do not read, and those that block what
 //! they should not block.
 
-use crate::fleet::{PATIENCE, instance, is_soak, manager, number, private_memory, wait_for_state};
+use crate::fleet::{PATIENCE, bystander, instance, is_soak, manager, number, private_memory, wait_for_state};
 use crate::wire::Wire;
 use anyhow::{Context, Result, ensure};
 use myagent_testkit::manager::Server;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 /// Turns of agents without async that run at once.
 const THREADS: usize = 64;
@@ -110,21 +110,8 @@ async fn serve(services: &[(&str, &str)]) -> Result<(TestManager, Server)> {
 }
 
 /// Asks for something quick again and again until told to stop, and tells how long each answer took.
-async fn asks(url: String, mut stop: watch::Receiver<bool>) -> Result<Vec<Duration>> {
-    let mut client = EventClient::connect(&url).await?;
-    let session = client.create_session().await?;
-    let mut took = Vec::new();
-    let mut pace = interval(PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !*stop.borrow_and_update() {
-        pace.tick().await;
-        let asked = Instant::now();
-        client.turn(&session, "quick").await?;
-        took.push(asked.elapsed());
-    }
-    client.check_seq(&session, 1)?;
-    client.close().await?;
-    Ok(took)
+async fn asks(url: String, stop: watch::Receiver<bool>) -> Result<Vec<Duration>> {
+    bystander(url, PACE, |_| ("quick".to_owned(), "quick".to_owned()), stop).await
 }
 
 /// Nine of ten answers were quick; the tenth may have met with a busy machine.

@@ -10,7 +10,7 @@ use myagent_core::error::{Code, Problem};
 use myagent_core::request::NewService;
 use myagent_core::service::{Desired, Service};
 use myagent_core::view::ServiceView;
-use myagent_core::wire::control::Sums;
+use myagent_core::wire::sums::Sums;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

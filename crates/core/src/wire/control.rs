@@ -6,6 +6,7 @@
 use crate::ids::{ConnectionId, ServiceId, StartId};
 use crate::instance::Exit;
 use crate::wire::sessions::SessionTotals;
+use crate::wire::sums::{Sums, Totals, Traffic};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,11 +18,6 @@ pub const CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
 /// The versions that this build speaks.
 pub const PROTOCOL: ProtocolRange = ProtocolRange { min: 1, max: 1 };
-
-/// Most rules with sums of their own; those of others are in [`OTHER_RULES`].
-pub const MAX_RULES: usize = 1_000;
-/// In place of the names of rules beyond [`MAX_RULES`].
-pub const OTHER_RULES: &str = "(others)";
 
 /// A range of protocol versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -280,99 +276,6 @@ pub struct Report {
     pub busy: bool,
 }
 
-/// Sums since the runner's start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Totals {
-    /// Connections ever opened.
-    pub connections: u64,
-    /// Sessions ever created.
-    pub sessions: u64,
-    /// Messages from clients.
-    pub messages_in: u64,
-    /// Messages to clients.
-    pub messages_out: u64,
-    /// Bytes from clients.
-    pub bytes_in: u64,
-    /// Bytes to clients.
-    pub bytes_out: u64,
-    /// Lines of output not written because there were too many.
-    pub log_lines_dropped: u64,
-}
-
-impl Totals {
-    /// Adds those of another runner.
-    pub fn add(&mut self, other: &Self) {
-        for (sum, more) in [
-            (&mut self.connections, other.connections),
-            (&mut self.sessions, other.sessions),
-            (&mut self.messages_in, other.messages_in),
-            (&mut self.messages_out, other.messages_out),
-            (&mut self.bytes_in, other.bytes_in),
-            (&mut self.bytes_out, other.bytes_out),
-            (&mut self.log_lines_dropped, other.log_lines_dropped),
-        ] {
-            *sum = sum.saturating_add(more);
-        }
-    }
-}
-
-/// What the connections of one rule amount to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Traffic {
-    /// Connections ever opened.
-    pub connections: u64,
-    /// Messages from clients.
-    pub messages_in: u64,
-    /// Messages to clients.
-    pub messages_out: u64,
-    /// Bytes from clients.
-    pub bytes_in: u64,
-    /// Bytes to clients.
-    pub bytes_out: u64,
-}
-
-impl Traffic {
-    /// Adds that of others.
-    pub fn add(&mut self, other: &Self) {
-        for (sum, more) in [
-            (&mut self.connections, other.connections),
-            (&mut self.messages_in, other.messages_in),
-            (&mut self.messages_out, other.messages_out),
-            (&mut self.bytes_in, other.bytes_in),
-            (&mut self.bytes_out, other.bytes_out),
-        ] {
-            *sum = sum.saturating_add(more);
-        }
-    }
-}
-
-/// Everything that is summed: what is left of a runner when it has ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Sums {
-    /// Connections, messages, bytes.
-    pub totals: Totals,
-    /// Sessions and turns.
-    pub sessions: SessionTotals,
-    /// By the name of the rule that routed them.
-    pub rules: BTreeMap<String, Traffic>,
-}
-
-impl Sums {
-    /// Adds those of another runner.
-    pub fn add(&mut self, other: &Self) {
-        self.totals.add(&other.totals);
-        self.sessions.add(&other.sessions);
-        for (rule, traffic) in &other.rules {
-            let known = self.rules.len() < MAX_RULES || self.rules.contains_key(rule);
-            let rule = if known { rule } else { OTHER_RULES };
-            self.rules.entry(rule.to_owned()).or_default().add(traffic);
-        }
-    }
-}
-
 impl Report {
     /// Takes the sums out, so that nobody counts them twice.
     pub fn take_sums(&mut self) -> Sums {
@@ -508,21 +411,5 @@ mod tests {
         assert_eq!(report.session_totals, None);
         assert_eq!(report.take_sums().totals.sessions, 4);
         assert_eq!(report.take_sums(), Sums::default());
-    }
-
-    #[test]
-    fn sums_of_runners_add_up_and_do_not_wrap() {
-        let one = Sums {
-            totals: Totals { connections: 2, bytes_in: u64::MAX, ..Totals::default() },
-            sessions: SessionTotals { completed: 1, adopted: 2, ..SessionTotals::default() },
-            rules: [("eu".to_owned(), Traffic { connections: 1, ..Traffic::default() })].into(),
-        };
-        let mut sum = one.clone();
-        sum.add(&one);
-        assert_eq!((sum.totals.connections, sum.totals.bytes_in), (4, u64::MAX));
-        assert_eq!((sum.sessions.completed, sum.sessions.adopted), (2, 4));
-        assert_eq!(sum.rules["eu"].connections, 2);
-        let stored = serde_json::to_string(&sum).unwrap();
-        assert_eq!(serde_json::from_str::<Sums>(&stored).unwrap(), sum);
     }
 }

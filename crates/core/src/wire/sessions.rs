@@ -176,7 +176,7 @@ impl TurnTotals {
     }
 }
 
-/// Sums of sessions; how many were ever created is in [`super::control::Totals::sessions`].
+/// Sums of sessions; how many were ever created is in [`super::sums::Totals::sessions`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionTotals {
@@ -190,10 +190,8 @@ pub struct SessionTotals {
     pub evicted: u64,
     /// Times that a client came back to its session.
     pub resumed: u64,
-    /// Taken over from another runner, also from one that died.
+    /// Taken over from a runner that died.
     pub adopted: u64,
-    /// Given to another runner: no longer active here, and not ended.
-    pub released: u64,
     /// From creation to last activity; of those that ended.
     pub duration: Timing,
     /// Their turns.
@@ -222,7 +220,6 @@ impl SessionTotals {
             (&mut self.evicted, other.evicted),
             (&mut self.resumed, other.resumed),
             (&mut self.adopted, other.adopted),
-            (&mut self.released, other.released),
         ] {
             *sum = sum.saturating_add(more);
         }

@@ -1,10 +1,10 @@
 //! A worker that is a program of its own: the example in `examples/worker`, which needs Node.
 
 use crate::rig::{Rig, run};
+use crate::slow::until_it_stalls;
 use myagent_core::config::ServiceConfig;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/worker").join(name).canonicalize().unwrap()
@@ -149,17 +149,7 @@ fn a_client_that_does_not_read_stalls_only_itself() {
         let mut slow = rig.client().await;
         let session = slow.session().await;
         slow.say(&session, &PIECES.to_string()).await;
-        let mut other = rig.client().await;
-        let asking = other.session().await;
-        let (mut known, mut same) = (0, 0);
-        while same < 20 {
-            other.say(&asking, "count").await;
-            let answer = other.until("agent.final_answer").await.pop().unwrap();
-            let count: u64 = answer["content"].as_str().unwrap().parse().unwrap();
-            same = if count == known && count > 0 { same + 1 } else { 0 };
-            known = count;
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let known = until_it_stalls(&rig).await;
         assert!(known < PIECES * 4096 / 2, "{known} bytes were made for a client that does not read");
         for expected in 2..PIECES + 2 {
             assert_eq!(slow.next().await["seq"], Value::from(expected));

@@ -69,7 +69,7 @@ fn pieces_leave_an_agent_that_blocks_between_them() {
 const PIECES: u64 = 8 * 1024;
 
 /// Waits until the agent makes no more for a client that does not read; how much it has made.
-async fn until_it_stalls(rig: &Rig) -> u64 {
+pub(crate) async fn until_it_stalls(rig: &Rig) -> u64 {
     let mut other = rig.client().await;
     let asking = other.session().await;
     let (mut known, mut same) = (0, 0);

@@ -9,6 +9,14 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::Barrier;
 use std::time::Duration;
 
+/// A start that has ended, with one session that has said something.
+fn one_dead(service: &Service) {
+    let first = service.start();
+    first.begin(id(1), None);
+    say(&first, id(1), "1");
+    first.flush();
+}
+
 #[test]
 fn everything_comes_along() {
     let service = Service::tiny();
@@ -168,10 +176,7 @@ fn of_two_who_want_it_one_gets_it() {
 #[test]
 fn whoever_waits_finds_that_it_has_moved() {
     let service = Service::tiny();
-    let first = service.start();
-    first.begin(id(1), None);
-    first.flush();
-    drop(first);
+    one_dead(&service);
     let (second, third) = (service.start(), service.start());
     let fetched = fetch(&second, id(1));
     let waits = estate(&third, id(1));
@@ -184,10 +189,7 @@ fn whoever_waits_finds_that_it_has_moved() {
 #[test]
 fn who_fetches_and_does_nothing_keeps_nobody_away_for_ever() {
     let service = Service::tiny();
-    let first = service.start();
-    first.begin(id(1), None);
-    first.flush();
-    drop(first);
+    one_dead(&service);
     let (second, third) = (service.start(), service.start());
     let fetched = fetch(&second, id(1));
     assert!(matches!(estate(&third, id(1)).fetch(), Err(FetchError::Busy { .. })));
@@ -203,11 +205,7 @@ fn who_fetches_and_does_nothing_keeps_nobody_away_for_ever() {
 #[test]
 fn an_adoption_that_fails_changes_nothing() {
     let service = Service::tiny();
-    let first = service.start();
-    first.begin(id(1), None);
-    say(&first, id(1), "1");
-    first.flush();
-    drop(first);
+    one_dead(&service);
     let second = service.start();
     second.begin(id(9), None);
     service.disk.full.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -248,11 +246,7 @@ fn fetch_again(service: &Service, journal: &Journal) -> crate::Fetched {
 #[test]
 fn a_copy_that_was_never_claimed_is_ignored() {
     let service = Service::tiny();
-    let first = service.start();
-    first.begin(id(1), None);
-    say(&first, id(1), "1");
-    first.flush();
-    drop(first);
+    one_dead(&service);
     let second = service.start();
     adopt(&second, id(1));
     say(&second, id(1), "2");

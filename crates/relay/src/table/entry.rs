@@ -3,7 +3,8 @@
 use super::Inner;
 use jiff::Timestamp;
 use myagent_core::ConnectionId;
-use myagent_core::wire::control::{Connection, Traffic};
+use myagent_core::wire::control::Connection;
+use myagent_core::wire::sums::Traffic;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;

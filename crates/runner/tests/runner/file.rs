@@ -39,6 +39,14 @@ fn agent(text: &str) -> Setup {
     setup.set("restart_delay=0.1")
 }
 
+/// A client with a session.
+async fn begun(proxy: &Proxy) -> tokio_websockets::WebSocketStream<tokio::net::TcpStream> {
+    let mut socket = proxy.conversation(new_id()).await;
+    socket.send(Message::text(r#"{"event":"user.create_session"}"#)).await.unwrap();
+    hears(&mut socket, "session").await;
+    socket
+}
+
 async fn asks(
     socket: &mut tokio_websockets::WebSocketStream<tokio::net::TcpStream>,
     question: &str,
@@ -68,9 +76,7 @@ async fn an_agent_file_is_served_and_its_worker_is_replaced_under_its_clients() 
     let mut manager = rig.connect();
     let first = manager.until_up();
     let proxy = Proxy::connect(&rig.spec.paths.takeover).await;
-    let mut socket = proxy.conversation(new_id()).await;
-    socket.send(Message::text(r#"{"event":"user.create_session"}"#)).await.unwrap();
-    hears(&mut socket, "session").await;
+    let mut socket = begun(&proxy).await;
     asks(&mut socket, "hello", "you said hello").await;
     kill(first, Signal::KILL);
     let second = manager.until("the next worker", |status| match status.phase {
@@ -185,9 +191,7 @@ def create_agent():
     let mut manager = rig.connect();
     let first = manager.until_up();
     let proxy = Proxy::connect(&rig.spec.paths.takeover).await;
-    let mut socket = proxy.conversation(new_id()).await;
-    socket.send(Message::text(r#"{"event":"user.create_session"}"#)).await.unwrap();
-    hears(&mut socket, "session").await;
+    let mut socket = begun(&proxy).await;
     asks(&mut socket, "hello", "hello 1").await;
     let frame = |event: &str| Message::text(format!(r#"{{"event":"{event}","content":"for ever"}}"#));
     socket.send(frame("user.message")).await.unwrap();
@@ -242,9 +246,7 @@ for line in lines:
     let mut manager = rig.connect();
     let first = manager.until_up();
     let proxy = Proxy::connect(&rig.spec.paths.takeover).await;
-    let mut socket = proxy.conversation(new_id()).await;
-    socket.send(Message::text(r#"{"event":"user.create_session"}"#)).await.unwrap();
-    hears(&mut socket, "session").await;
+    let mut socket = begun(&proxy).await;
     asks(&mut socket, "hello", "tiny: hello").await;
     kill(first, Signal::KILL);
     asks(&mut socket, "again", "tiny: again").await;

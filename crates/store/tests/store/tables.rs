@@ -3,8 +3,8 @@
 use crate::{at, draft, id, memory, service, values};
 use myagent_core::instance::{Exit, ExitCause};
 use myagent_core::service::{Desired, Service, Source};
-use myagent_core::wire::control::{Sums, Totals, Traffic};
 use myagent_core::wire::sessions::{SessionEnd, SessionTotals, TurnEnd};
+use myagent_core::wire::sums::{Sums, Totals, Traffic};
 use myagent_core::{InstanceKey, StartId};
 use myagent_store::{EventFilter, HealthCheck, Keep, Retention, StoreError, StoredInstance};
 use std::time::Duration;

@@ -1,16 +1,15 @@
 //! One instance that is attacked, somebody who is served by it all the while, and what has become of it at the end.
 
-use crate::fleet::{Process, instance, manager, number, private_memory};
+use crate::fleet::{Process, bystander, instance, manager, number, private_memory};
 use crate::wire::{Got, Wire};
 use anyhow::{Context, Result, ensure};
+use myagent_testkit::TestManager;
 use myagent_testkit::manager::Server;
-use myagent_testkit::{EventClient, TestManager};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Where the instance is.
 pub(super) const PATH: &str = "/s/target";
@@ -115,23 +114,9 @@ impl Story {
     }
 
     /// Somebody else, who asks the same instance all the time until told to stop.
-    pub(super) async fn bystander(url: String, mut stop: watch::Receiver<bool>) -> Result<Vec<Duration>> {
-        let mut client = EventClient::connect(&url).await?;
-        let session = client.create_session().await?;
-        let mut took = Vec::new();
-        let mut pace = interval(PACE);
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !*stop.borrow_and_update() {
-            pace.tick().await;
-            let asked = Instant::now();
-            let text = format!("question {}", took.len());
-            let answer = client.turn(&session, &text).await?.pop().context("no answer")?;
-            ensure!(answer["content"] == format!("\"{text}\""), "{answer}");
-            took.push(asked.elapsed());
-        }
-        client.check_seq(&session, 1)?;
-        client.close().await?;
-        Ok(took)
+    pub(super) async fn bystander(url: String, stop: watch::Receiver<bool>) -> Result<Vec<Duration>> {
+        let turn = |number| (format!("question {number}"), format!("\"question {number}\""));
+        bystander(url, PACE, turn, stop).await
     }
 
     pub(super) fn url(&self) -> Result<String> {
