@@ -4,6 +4,7 @@ use futures_util::future::BoxFuture;
 use myagent_control::StopAll;
 use myagent_core::Problem;
 use myagent_core::request::ListenRequest;
+use myagent_core::routing::{ExplainRequest, Explanation};
 use myagent_core::view::InfoView;
 use std::net::SocketAddr;
 
@@ -14,6 +15,9 @@ pub trait Manager: Send + Sync + 'static {
 
     /// Opens a listener for as long as the guard of the answer lives.
     fn listen(&self, request: ListenRequest) -> BoxFuture<'_, Result<OpenListener, Problem>>;
+
+    /// Who would get a client now, and why.
+    fn explain(&self, request: ExplainRequest) -> BoxFuture<'_, Result<Explanation, Problem>>;
 
     /// Ends the manager; answers when everything is stopped (or let go of). The process exits after that.
     fn shut_down(&self, instances: StopAll, who: String) -> BoxFuture<'_, Result<(), Problem>>;

@@ -1,12 +1,14 @@
 //! The TCP listeners: who opened which, and that they close with the one who asked.
 
 use myagent_api::{OpenListener, Router, Transport};
+use myagent_control::Handle;
 use myagent_core::Clock;
 use myagent_core::error::{Code, Problem};
 use myagent_core::request::{ListenRequest, ListenerKind};
-use myagent_core::routing::RoutingSnapshot;
+use myagent_core::routing::{ExplainRequest, Explanation, RoutingSnapshot};
 use myagent_core::settings::Settings;
 use myagent_proxy::{ListenerId, Proxy, ProxyConfig, ProxyEvent};
+use myagent_supervisor::Sessions;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -30,6 +32,7 @@ type MakeRouter = Box<dyn Fn(Transport) -> Router + Send + Sync>;
 pub(crate) struct Listeners {
     settings: Settings,
     snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
+    sessions: Arc<Sessions>,
     clock: Arc<dyn Clock>,
     /// Started with the first proxy listener: a manager without one has no use for its threads.
     proxy: Mutex<Option<Proxy>>,
@@ -60,14 +63,11 @@ impl Drop for Guard {
 }
 
 impl Listeners {
-    pub(crate) fn new(
-        settings: Settings,
-        snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(crate) fn new(settings: Settings, control: &Handle, clock: Arc<dyn Clock>) -> Self {
         Self {
             settings,
-            snapshots,
+            snapshots: control.routing(),
+            sessions: Arc::new(control.sessions()),
             clock,
             proxy: Mutex::new(None),
             make_router: OnceLock::new(),
@@ -157,14 +157,26 @@ impl Listeners {
             queue_size: self.settings.queue_size,
             queue_timeout: self.settings.queue_timeout(),
             allowed_origins: self.settings.allowed_origins.clone(),
+            trusted_proxies: self.settings.trusted_proxies(),
             head_timeout: HEAD_TIMEOUT,
             threads: cores.min(8),
         };
         let (events, hints) = mpsc::channel(HINTS);
         self.tasks.spawn(log_hints(hints));
-        let started =
-            Proxy::start(config, self.snapshots.clone(), events, Uuid::now_v7, Arc::clone(&self.clock))?;
+        let (snapshots, sessions) = (self.snapshots.clone(), self.sessions.clone());
+        let clock = Arc::clone(&self.clock);
+        let started = Proxy::start(config, snapshots, sessions, events, Uuid::now_v7, clock)?;
         Ok(proxy.insert(started).clone())
+    }
+
+    /// Who would get a client now, and why. Answered by the front door itself, also where no listener of it is open.
+    pub(crate) async fn explain(&self, request: ExplainRequest) -> Result<Explanation, Problem> {
+        let cannot = |error: io::Error| {
+            Problem::new(Code::InsufficientResources, format!("the front door cannot start: {error}"))
+        };
+        let proxy = self.proxy().map_err(cannot)?;
+        let ending = || Problem::new(Code::ShuttingDown, "the manager is shutting down");
+        proxy.explain(request).await.ok_or_else(ending)
     }
 
     /// No new clients; what was handed over is not ours any more.

@@ -9,6 +9,7 @@ use myagent_control::{Engine, Handle, StopAll, SweepInterval};
 use myagent_core::Clock;
 use myagent_core::error::Problem;
 use myagent_core::request::ListenRequest;
+use myagent_core::routing::{ExplainRequest, Explanation};
 use myagent_core::settings::Settings;
 use myagent_core::view::InfoView;
 use myagent_store::{SecretKey, Store};
@@ -76,7 +77,7 @@ pub(crate) fn start(held: Held, settings: Settings, interval: Option<f64>) -> Re
     })?;
     let closing = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let listeners = Arc::new(Listeners::new(settings, control.routing(), Arc::clone(&clock)));
+    let listeners = Arc::new(Listeners::new(settings, &control, Arc::clone(&clock)));
     let (ended, ended_receiver) = watch::channel(false);
     let info = InfoView {
         name: "myagent-manager".to_owned(),
@@ -165,6 +166,10 @@ impl Manager for Process {
 
     fn listen(&self, request: ListenRequest) -> Boxed<'_, Result<OpenListener, Problem>> {
         Box::pin(self.listeners.open(request))
+    }
+
+    fn explain(&self, request: ExplainRequest) -> Boxed<'_, Result<Explanation, Problem>> {
+        Box::pin(self.listeners.explain(request))
     }
 
     fn shut_down(&self, instances: StopAll, who: String) -> Boxed<'_, Result<(), Problem>> {

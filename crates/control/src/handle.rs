@@ -11,7 +11,7 @@ use myagent_core::request::{Changes, LogLine, LogQuery, NewService};
 use myagent_core::routing::RoutingSnapshot;
 use myagent_core::service::Desired;
 use myagent_core::view::{FleetView, ServiceView};
-use myagent_supervisor::OpenConnections;
+use myagent_supervisor::{OpenConnections, Sessions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -75,6 +75,7 @@ pub struct Handle {
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) log_dir: PathBuf,
     pub(crate) connections: OpenConnections,
+    pub(crate) sessions: Sessions,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -82,6 +83,11 @@ impl Handle {
     /// The routing snapshot, for the front door.
     pub fn routing(&self) -> watch::Receiver<Arc<RoutingSnapshot>> {
         self.routing.clone()
+    }
+
+    /// Which instance has which session, for the front door.
+    pub fn sessions(&self) -> Sessions {
+        self.sessions.clone()
     }
 
     /// All services, by name.

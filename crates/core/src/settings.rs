@@ -1,7 +1,7 @@
 //! The settings of the manager itself: `config.toml` in the data directory, `MYAGENT_*` variables, flags.
 
 use crate::error::FieldError;
-use crate::routing::Strategy;
+use crate::routing::{Strategy, TrustedProxies};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub struct Settings {
     pub allow_sources: Vec<String>,
     /// Web pages from elsewhere that may connect through the proxy: `https://app.example.org`, or `*`.
     pub allowed_origins: Vec<String>,
+    /// Addresses and networks of proxies before ours, whose `X-Forwarded-For` is believed: `10.0.0.0/8`, `127.0.0.1`.
+    pub trusted_proxies: Vec<String>,
     /// How a connection that no rule routes gets its instance.
     pub default_strategy: Strategy,
     /// Clients that may wait for an instance that is full or starting.
@@ -35,6 +37,7 @@ impl Default for Settings {
             port_range: (8081, 9000),
             allow_sources: vec!["file".to_owned(), "command".to_owned(), "external".to_owned()],
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             default_strategy: Strategy::RoundRobin,
             queue_size: 100,
             queue_timeout: 8.0,
@@ -55,6 +58,10 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "allowed_origins",
         "origins of web pages that may connect through the proxy besides loopback ones; * for all",
+    ),
+    (
+        "trusted_proxies",
+        "addresses and networks of proxies before this one, whose word on a client's address is believed (X-Forwarded-For), e.g. [\"10.0.0.0/8\"]",
     ),
     (
         "default_strategy",
@@ -97,6 +104,7 @@ impl Settings {
                 ));
             }
         }
+        errors.extend(self.read_trusted_proxies().err().unwrap_or_default());
         for (name, value, min, max) in [
             ("queue_timeout", self.queue_timeout, 0.0, 3600.0),
             ("shutdown_timeout", self.shutdown_timeout, 1.0, 86_400.0),
@@ -122,6 +130,15 @@ impl Settings {
             errors.push(FieldError::new("log_level", message));
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// The proxies whose word is believed; [`Settings::validate`] tells what cannot be read.
+    pub fn trusted_proxies(&self) -> TrustedProxies {
+        self.read_trusted_proxies().unwrap_or_default()
+    }
+
+    fn read_trusted_proxies(&self) -> Result<TrustedProxies, Vec<FieldError>> {
+        TrustedProxies::parse("trusted_proxies", &self.trusted_proxies)
     }
 
     /// How long a client may wait.
@@ -154,6 +171,7 @@ mod tests {
             port_range: (9, 1),
             allow_sources: vec!["all".into()],
             allowed_origins: vec!["x".into()],
+            trusted_proxies: vec!["::1".into(), "10.0.0.0/33".into()],
             default_strategy: Strategy::Manual,
             queue_timeout: -1.0,
             shutdown_timeout: 0.0,
@@ -168,6 +186,7 @@ mod tests {
                 "port_range",
                 "allow_sources",
                 "allowed_origins",
+                "trusted_proxies[1]",
                 "queue_timeout",
                 "shutdown_timeout",
                 "default_strategy",

@@ -4,6 +4,7 @@ use crate::config::ServiceConfig;
 use crate::health::Health;
 use crate::ids::{ConnectionId, ServiceId};
 use crate::instance::{Exit, InstanceState};
+use crate::routing::Rule;
 use crate::service::{Desired, Source};
 use crate::wire::sessions::SessionTotals;
 use crate::wire::sums::{Totals, Traffic};
@@ -12,6 +13,20 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+
+/// A routing rule, with what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleView {
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: Rule,
+    /// What went by it, since it has its name.
+    #[serde(default)]
+    pub stats: Traffic,
+    /// What it names that is not there now, as sentence fragments with the field before them.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
 
 /// A service with everything that is known of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

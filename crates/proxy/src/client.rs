@@ -9,7 +9,7 @@ use crate::refuse::{self, Refused};
 use crate::thread::Thread;
 use crate::ticks::{Counting, Peeking};
 use myagent_core::origin;
-use myagent_core::routing::{Decision, FixedTick, Live, PoolId, Ticks, decide};
+use myagent_core::routing::{Decision, FixedTick, PoolId, Ticks, decide};
 use myagent_core::wire::handover::{MAX_REST, Refusal};
 use myagent_core::{ConnectionId, InstanceKey};
 use std::future::pending;
@@ -105,6 +105,8 @@ pub(crate) async fn serve(
         return Answer::foreign_origin(origin).send(stream, head.is_head_method).await;
     }
     let connection_id = ConnectionId((thread.shared.random_id)());
+    // From here on the client is who trusted proxies say.
+    let peer = head::client_address(&bytes, peer, &thread.shared.config.trusted_proxies);
     let client = Client { connection_id, stream, peer, bytes, head_len: head.len, permit: Some(permit) };
     route(&thread, client, &head, Attempts::default()).await;
 }
@@ -247,29 +249,19 @@ fn next_step(thread: &Thread, client: &Client, head: &Head, attempts: &Attempts,
 }
 
 fn decide_by(thread: &Thread, client: &Client, attempts: &Attempts, ticks: &dyn Ticks) -> Step {
-    let view = thread.view.borrow();
-    let now = thread.shared.now();
-    thread.shared.loads.settle(&view, now);
-    let silent = thread.runners.silent();
-    let excluded;
-    let tried = if silent.is_empty() {
-        &attempts.tried
-    } else {
-        excluded = [attempts.tried.as_slice(), &silent].concat();
-        &excluded
-    };
-    let live = Live { loads: &*view.loads, sessions: &(), ticks, now, random: thread.random(), tried };
-    let mut scratch = thread.routing.borrow_mut();
-    head::with_context(&client.bytes, client.peer, |context| {
-        match decide(&view.snapshot, context, &live, &mut scratch) {
-            Decision::Go(choice) => {
-                let rule = choice.rule.map(|rule| rule.spec.name.clone());
-                let why = Reason { strategy: choice.strategy, rule, attempt: attempts.count };
-                Step::Offer(thread.runners.link(choice.instance), why, choice.pool)
+    thread.with_live(&attempts.tried, ticks, |snapshot, live, scratch| {
+        head::with_context(&client.bytes, client.peer, |context| {
+            match decide(snapshot, context, live, scratch) {
+                Decision::Go(choice) => {
+                    let rule = choice.rule.map(|rule| rule.spec.name.clone());
+                    let session = context.target.session_id.as_deref().map(str::to_owned);
+                    let why = Reason { strategy: choice.strategy, rule, attempt: attempts.count, session };
+                    Step::Offer(thread.runners.link(choice.instance), why, choice.pool)
+                }
+                Decision::Wait { reason, pool } => Step::Wait(reason, pool),
+                Decision::Refuse { reason, recoverable } => Step::Refuse(reason, recoverable),
             }
-            Decision::Wait { reason, pool } => Step::Wait(reason, pool),
-            Decision::Refuse { reason, recoverable } => Step::Refuse(reason, recoverable),
-        }
+        })
     })
 }
 

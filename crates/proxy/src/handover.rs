@@ -77,6 +77,8 @@ pub(crate) struct Reason {
     pub(crate) rule: Option<String>,
     /// Which offer of this client it is.
     pub(crate) attempt: u32,
+    /// The session that the client names.
+    pub(crate) session: Option<String>,
 }
 
 /// Whether giving a client back for this is the instance's fault; being full or on its way out is none.
@@ -159,7 +161,7 @@ impl Link {
         self: &Rc<Self>,
         thread: &Rc<Thread>,
         client: Client,
-        why: Reason,
+        mut why: Reason,
         on_silence: impl FnOnce(),
     ) -> Offered {
         let channel = match self.channel(thread).await {
@@ -173,6 +175,7 @@ impl Link {
         let id = client.connection_id;
         let (sender, mut answer) = oneshot::channel();
         self.pending.borrow_mut().insert(id, sender);
+        let session = why.session.take();
         let sent_at = Instant::now();
         if let Err(error) = send(thread, &channel, &client, why).await {
             self.pending.borrow_mut().remove(&id);
@@ -194,6 +197,9 @@ impl Link {
         }
         match answered {
             Ok(Ok(Answer::Taken)) => {
+                if let Some(session) = session {
+                    thread.shared.sessions.taken(&session, self.key);
+                }
                 if let Some(load) = thread.load(self.key, self.start_id) {
                     load.opened();
                     load.succeeded();

@@ -3,15 +3,12 @@
 //! The head stays exactly as the client sent it; it travels on to the runner as it is. The time limit is the caller's.
 
 use httparse::{EMPTY_HEADER, Error, Request, Status};
-use myagent_core::routing::{Context, Headers, Target};
-use myagent_core::wire::handover::MAX_HEAD;
+use myagent_core::routing::{Context, Headers, Target, TrustedProxies};
+use myagent_core::wire::handover::{MAX_HEAD, MAX_HEADERS};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
-
-/// Most headers of a request.
-const MAX_HEADERS: usize = 100;
 
 /// Why there is no usable head.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,6 +132,18 @@ impl Headers for Parsed<'_> {
     fn header(&self, index: usize) -> Option<(&str, &[u8])> {
         self.0.get(index).map(|header| (header.name, header.value))
     }
+}
+
+/// The address that the client behind `peer` counts as: what trusted peers say of it in the head that `bytes` begin with.
+pub(crate) fn client_address(bytes: &[u8], peer: SocketAddr, trusted: &TrustedProxies) -> SocketAddr {
+    if trusted.is_empty() {
+        return peer;
+    }
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut request = Request::new(&mut headers);
+    // It was read before; a head that cannot be read says nothing.
+    let _ = request.parse(bytes);
+    SocketAddr::new(trusted.client_ip(peer.ip(), &Parsed(request.headers)), peer.port())
 }
 
 /// Calls `read` with what routing knows of a client: its address and the head that `bytes` begin with.

@@ -25,6 +25,7 @@ mod thread;
 mod ticks;
 
 use myagent_core::InstanceKey;
+use myagent_core::routing::TrustedProxies;
 use myagent_core::wire::handover::Refusal;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub struct ProxyConfig {
     pub queue_timeout: Duration,
     /// Origins of web pages that may connect besides loopback ones: `https://app.example.org`, or `*` for all.
     pub allowed_origins: Vec<String>,
+    /// Peers whose word on a client's address is believed (`X-Forwarded-For`).
+    pub trusted_proxies: TrustedProxies,
     /// How long a client may take for its request head, all in all.
     pub head_timeout: Duration,
     /// Threads that accept; 0 counts as 1.
@@ -51,6 +54,7 @@ impl Default for ProxyConfig {
             queue_size: 100,
             queue_timeout: Duration::from_secs(8),
             allowed_origins: Vec::new(),
+            trusted_proxies: TrustedProxies::default(),
             head_timeout: Duration::from_secs(10),
             threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
         }

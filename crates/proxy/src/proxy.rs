@@ -7,7 +7,7 @@ use crate::ticks::Registry;
 use crate::{ProxyConfig, ProxyEvent};
 use myagent_core::Clock;
 use myagent_core::clock::Tick;
-use myagent_core::routing::RoutingSnapshot;
+use myagent_core::routing::{ExplainRequest, Explanation, KnownSessions, RoutingSnapshot};
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
@@ -35,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) random_id: fn() -> Uuid,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
+    pub(crate) sessions: Arc<dyn KnownSessions + Send + Sync>,
     events: mpsc::Sender<ProxyEvent>,
     events_dropped: AtomicU64,
 }
@@ -78,11 +79,12 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Starts the threads; no listener is open yet. `random_id` gives the ids of connections (and the jitter of delays).
+    /// Starts the threads; no listener is open yet. `sessions` knows which instance has which session; `random_id` gives the ids of connections (and the jitter of delays).
     /// Errors: a thread or its runtime could not be made.
     pub fn start(
         config: ProxyConfig,
         snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
+        sessions: Arc<dyn KnownSessions + Send + Sync>,
         events: mpsc::Sender<ProxyEvent>,
         random_id: fn() -> Uuid,
         clock: Arc<dyn Clock>,
@@ -97,6 +99,7 @@ impl Proxy {
             random_id,
             clock,
             snapshots,
+            sessions,
             events,
             events_dropped: AtomicU64::new(0),
         });
@@ -165,6 +168,15 @@ impl Proxy {
             // An error means that the thread has ended already.
             let _ = answer.await;
         }
+    }
+
+    /// Who would get this client now, and why: the front door's own decision, with its own loads and counters, but nobody's
+    /// turn is taken. Which runners are silent may differ between threads; one of them answers. None: it has been shut down.
+    pub async fn explain(&self, request: ExplainRequest) -> Option<Explanation> {
+        let thread = self.inner.threads.first()?;
+        let (done, answer) = oneshot::channel();
+        thread.send(Command::Explain { request: Box::new(request), done }).await.ok()?;
+        answer.await.ok()
     }
 
     /// Clients that wait for a place now.

@@ -5,8 +5,10 @@ use crate::accept;
 use crate::handover::Runners;
 use crate::loads::View;
 use crate::proxy::{ListenerId, Shared};
-use crate::ticks::Ticks;
-use myagent_core::routing::{Loads, RoutingSnapshot, Scratch, SharedLoad};
+use crate::ticks::{Counting, Peeking, Ticks};
+use myagent_core::routing::{
+    self, ExplainRequest, Explanation, Live, Loads, RoutingSnapshot, Scratch, SharedLoad,
+};
 use myagent_core::wire::handover::MAX_HEAD;
 use myagent_core::{InstanceKey, StartId};
 use std::cell::{Cell, RefCell};
@@ -32,6 +34,7 @@ pub(crate) enum Command {
     Open { id: ListenerId, listener: std::net::TcpListener, done: oneshot::Sender<io::Result<()>> },
     Close { id: ListenerId, done: oneshot::Sender<()> },
     ShutDown { grace: Duration, done: oneshot::Sender<()> },
+    Explain { request: Box<ExplainRequest>, done: oneshot::Sender<Explanation> },
 }
 
 /// What the tasks of one thread share.
@@ -105,6 +108,10 @@ async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Op
                 }
                 let _ = done.send(());
             }
+            Command::Explain { request, done } => {
+                // Whoever asked may have left.
+                let _ = done.send(thread.explain(&request));
+            }
             Command::ShutDown { grace, done } => {
                 for (_, acceptor) in acceptors.drain() {
                     stop(acceptor).await;
@@ -152,6 +159,40 @@ impl Thread {
         self.ticks.forget(&self.shared.ticks, &view.snapshot);
         *self.view.borrow_mut() = view;
         self.changed.notify_waiters();
+    }
+
+    /// Calls `read` with everything that a decision looks at, as it is now. `tried` gave this client back.
+    pub(crate) fn with_live<T>(
+        &self,
+        tried: &[InstanceKey],
+        ticks: &dyn routing::Ticks,
+        read: impl FnOnce(&RoutingSnapshot, &Live<'_, [Arc<SharedLoad>]>, &mut Scratch) -> T,
+    ) -> T {
+        let view = self.view.borrow();
+        let now = self.shared.now();
+        self.shared.loads.settle(&view, now);
+        let silent = self.runners.silent();
+        let excluded;
+        let tried = if silent.is_empty() {
+            tried
+        } else {
+            excluded = [tried, &silent].concat();
+            &excluded
+        };
+        let sessions = &*self.shared.sessions;
+        let live = Live { loads: &*view.loads, sessions, ticks, now, random: self.random(), tried };
+        read(&view.snapshot, &live, &mut self.routing.borrow_mut())
+    }
+
+    /// What would become of a client now, and why.
+    fn explain(&self, request: &ExplainRequest) -> Explanation {
+        self.catch_up();
+        let ticks = Peeking(Counting { registry: &self.shared.ticks, ticks: &self.ticks });
+        let headers = request.header_list();
+        let context = request.context(&headers, &self.shared.config.trusted_proxies);
+        self.with_live(&[], &ticks, |snapshot, live, scratch| {
+            routing::explain(snapshot, &context, live, scratch)
+        })
     }
 
     /// A number by chance, equally distributed (`SplitMix64`). Ids are not: they begin with the time.

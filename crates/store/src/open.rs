@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_session_totals.sql"),
     include_str!("../migrations/0003_connection_sums.sql"),
+    include_str!("../migrations/0004_routing_rules.sql"),
 ];
 
 /// `PRAGMA application_id` of our files; set by the first migration.

@@ -21,6 +21,7 @@ mod observed;
 mod ports;
 mod probe;
 mod process;
+mod sessions;
 
 pub use attach::stop_stray;
 pub use connections::OpenConnections;
@@ -28,6 +29,7 @@ pub use instance::{Command, Deps, InstanceHandle, Past, Wanted, spawn};
 pub use observed::{HealthCheck, Observed, RunnerRecord, Update, What};
 pub use ports::{Ports, binds, port_holder};
 pub use process::start_time;
+pub use sessions::Sessions;
 
 use myagent_core::Clock;
 use std::path::PathBuf;

@@ -9,6 +9,7 @@ mod health;
 mod list;
 mod logs;
 mod register;
+mod route;
 mod run_services;
 mod scale;
 mod server;
@@ -100,6 +101,7 @@ async fn run_client(app: &App, command: Command) -> Result<()> {
         Command::Health(args) => health::run(app, &args).await,
         Command::Connections(args) => connections::run(app, args).await,
         Command::Disconnect(args) => disconnect::run(app, &args).await,
+        Command::Route(command) => route::run(app, *command).await,
         Command::Events(args) => events::run(app, &args).await,
         Command::Doctor => doctor::run(app).await,
         Command::Shutdown(args) => server::shut_down(app, args).await,

@@ -25,6 +25,7 @@ mod ports;
 mod readiness;
 mod recorded;
 mod resume;
+mod routing;
 mod secrets;
 mod side_by_side;
 mod statistics;

@@ -61,7 +61,9 @@ impl Door {
     pub(crate) async fn open(config: ProxyConfig, snapshot: RoutingSnapshot) -> Self {
         let (snapshot, receiver) = watch::channel(Arc::new(snapshot));
         let (sender, events) = mpsc::channel(10_000);
-        let proxy = Proxy::start(config, receiver, sender, Uuid::new_v4, Arc::new(FixedClock)).unwrap();
+        let sessions = Arc::new(());
+        let proxy =
+            Proxy::start(config, receiver, sessions, sender, Uuid::new_v4, Arc::new(FixedClock)).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let listener = proxy.open(socket).await.unwrap();
