@@ -3,7 +3,7 @@
 use crate::args::looking::{ConnectionsArgs, DisconnectArgs, EventsArgs, HealthArgs, LogsArgs};
 use crate::args::route::RouteCommand;
 use crate::args::select::Selection;
-use crate::args::server::{ApiArgs, DaemonArgs, ProxyArgs, ShutdownArgs, UpArgs};
+use crate::args::server::{ApiArgs, DaemonArgs, ProxyArgs, ShutdownArgs, UpArgs, UpgradeArgs};
 use crate::args::service::{RegisterArgs, UpdateArgs};
 use crate::exit;
 use crate::output::Format;
@@ -181,6 +181,13 @@ pub(crate) enum Command {
     /// End the manager: stop all instances, or let them go on.
     #[command(after_help = "Example:\n  myagent-manager shutdown --keep-services")]
     Shutdown(ShutdownArgs),
+    /// Have a new process take over from the manager that runs: no conversation is cut, no client refused.
+    #[command(after_help = "Examples:\n  \
+        myagent-manager upgrade\n  myagent-manager upgrade --program /opt/myagent/2.0/myagent-manager\n\n\
+        The new process takes the listening sockets over and finds all instances again; the old one finishes the handshakes \
+        that are under way and ends. Runners go on with their old program until their instance is restarted. If the new \
+        program cannot take over, the old one goes on.")]
+    Upgrade(UpgradeArgs),
     /// Write the completions of a shell to standard output.
     #[command(
         after_help = "Example:\n  myagent-manager completions bash > /etc/bash_completion.d/myagent-manager"

@@ -17,7 +17,8 @@ use myagent_core::wire::sums::Sums;
 use myagent_core::{Clock, ConnectionId, InstanceKey, ServiceId, StartId};
 use myagent_store::{EventDraft, HealthCheck, Store, StoreError, StoredInstance};
 use myagent_supervisor::{
-    Command as InstanceCommand, Deps, OpenConnections, Past, Ports, RunnerRecord, Sessions, Update, What,
+    Clients, Command as InstanceCommand, Deps, OpenConnections, Past, Ports, RunnerRecord, Sessions, Update,
+    What,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ pub struct Config {
     pub allow_sources: Vec<String>,
     /// How a client that no rule routes gets its instance.
     pub default_strategy: Strategy,
+    /// Whether the front door limits connections per client address, for which they are counted.
+    pub count_clients: bool,
     /// Days that events and health checks are kept.
     pub retention_days: u32,
     /// How often everything is planned anew.
@@ -119,6 +122,7 @@ impl Engine {
         let (routing, routing_receiver) = watch::channel(Arc::default());
         let events = broadcast::Sender::new(EVENTS);
         let (connections, sessions) = (OpenConnections::default(), Sessions::default());
+        let clients = if config.count_clients { Clients::counting() } else { Clients::default() };
         let handle = Handle {
             commands,
             views: view_receiver,
@@ -127,6 +131,7 @@ impl Engine {
             log_dir: config.supervisor.log_dir.clone(),
             connections: connections.clone(),
             sessions: sessions.clone(),
+            clients: clients.clone(),
             clock: config.supervisor.clock.clone(),
         };
         let mut engine = Self {
@@ -139,6 +144,7 @@ impl Engine {
                 ports: Ports::new(config.port_range),
                 updates,
                 connections,
+                clients,
                 sessions,
             },
             allow_sources: config.allow_sources,
@@ -300,6 +306,7 @@ impl Engine {
                 _ = sweep.tick() => {
                     self.store_checks();
                     self.deps.sessions.expire();
+                    self.deps.clients.expire();
                     if summed.elapsed() >= SUMS_EVERY {
                         summed = Instant::now();
                         self.store_sums();

@@ -31,6 +31,8 @@ pub enum Code {
     RuleAlreadyExists,
     /// The health check could not be made or failed.
     HealthCheckFailed,
+    /// No new process could take over; the old one goes on.
+    UpgradeFailed,
     /// The manager is ending.
     ShuttingDown,
     /// A listener is open already.
@@ -66,6 +68,7 @@ impl Code {
         Self::RuleNotFound,
         Self::RuleAlreadyExists,
         Self::HealthCheckFailed,
+        Self::UpgradeFailed,
         Self::ShuttingDown,
         Self::AlreadyListening,
         Self::Forbidden,
@@ -92,6 +95,7 @@ impl Code {
             Self::RuleNotFound => "no rule of that name or id",
             Self::RuleAlreadyExists => "a rule has that name",
             Self::HealthCheckFailed => "the health check could not be made or failed",
+            Self::UpgradeFailed => "no new process could take over; the old one goes on",
             Self::ShuttingDown => "the manager is ending",
             Self::AlreadyListening => "a listener is open already",
             Self::Forbidden => "the caller may not do this",
@@ -117,7 +121,10 @@ impl Code {
             | Self::AlreadyListening => 409,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
-            Self::ServiceStartFailed | Self::ServiceStopFailed | Self::HealthCheckFailed => 502,
+            Self::ServiceStartFailed
+            | Self::ServiceStopFailed
+            | Self::HealthCheckFailed
+            | Self::UpgradeFailed => 502,
             Self::InsufficientResources | Self::RoutingFailed | Self::ShuttingDown | Self::StorageFailed => {
                 503
             }

@@ -309,6 +309,20 @@ pub struct InfoView {
     pub data_dir: String,
     /// Open listeners by kind: `proxy` and `api`.
     pub listeners: BTreeMap<String, Vec<SocketAddr>>,
+    /// Clients that wait for an instance.
+    #[serde(default)]
+    pub waiting_clients: u32,
+}
+
+/// A new process of the manager has taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeView {
+    /// Its process.
+    pub pid: u32,
+    /// Version of its program.
+    pub version: String,
+    /// Version of the program before.
+    pub previous_version: String,
 }
 
 /// A list, or a page of one.

@@ -52,6 +52,18 @@ pub(crate) fn file(path: &Path) -> Result<(Connection, Vec<Connection>), StoreEr
     Ok((writer, readers))
 }
 
+/// Whether this program could open the file; it is only read. One that is not there could be made.
+pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let failed = |source| StoreError::from_sqlite(OPEN, path, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let reader = Connection::open_with_flags(path, flags).map_err(failed)?;
+    reader.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    inspect(&reader, path)
+}
+
 /// Opens a database in memory.
 pub(crate) fn memory() -> Result<Connection, StoreError> {
     let path = Path::new(":memory:");

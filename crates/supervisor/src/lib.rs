@@ -12,6 +12,7 @@
 //! whether a process is still the one that it was.
 
 mod attach;
+mod clients;
 mod connections;
 mod environment;
 mod instance;
@@ -24,6 +25,7 @@ mod process;
 mod sessions;
 
 pub use attach::stop_stray;
+pub use clients::Clients;
 pub use connections::OpenConnections;
 pub use instance::{Command, Deps, InstanceHandle, Past, Wanted, spawn};
 pub use observed::{HealthCheck, Observed, RunnerRecord, Update, What};

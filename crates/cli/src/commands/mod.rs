@@ -17,6 +17,7 @@ mod stats;
 mod status;
 mod unregister;
 mod update;
+mod upgrade;
 
 use crate::cli::{Cli, Command};
 use crate::client::Client;
@@ -104,6 +105,7 @@ async fn run_client(app: &App, command: Command) -> Result<()> {
         Command::Route(command) => route::run(app, *command).await,
         Command::Events(args) => events::run(app, &args).await,
         Command::Doctor => doctor::run(app).await,
+        Command::Upgrade(args) => upgrade::run(app, args).await,
         Command::Shutdown(args) => server::shut_down(app, args).await,
         // These were done before there was a runtime.
         Command::Daemon(_)

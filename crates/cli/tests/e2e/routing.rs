@@ -1,110 +1,15 @@
 //! Rules: each client goes where users said, they can ask why, and change it while thousands are connected.
 
+use crate::caller::{Agent, Caller};
 use crate::fleet::{PATIENCE, manager, start_fake};
 use anyhow::{Context, Result, ensure};
 use myagent_testkit::manager::Server;
-use myagent_testkit::{EventClient, TestManager, fake_agent, http, wait_for};
+use myagent_testkit::{EventClient, http, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
-
-/// The agent that many external services share: it costs each of them a runner and no more.
-struct Agent {
-    url: String,
-    _serving: JoinSet<()>,
-}
-
-impl Agent {
-    async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("ws://{}/", listener.local_addr()?);
-        let mut serving = JoinSet::new();
-        serving.spawn(async move {
-            drop(fake_agent::serve(listener, fake_agent::Options::default()).await);
-        });
-        Ok(Self { url, _serving: serving })
-    }
-
-    /// Registers and starts a service that leads to it.
-    async fn service(&self, manager: &TestManager, name: &str, options: &[&str]) -> Result<()> {
-        let words = [&["register", name, "--endpoint", self.url.as_str(), "--auto-start"], options].concat();
-        manager.ok(&words).await.map(|_| ())
-    }
-}
-
-/// A client as routing sees it.
-#[derive(Clone, Debug)]
-struct Caller {
-    from: IpAddr,
-    target: String,
-    headers: BTreeMap<String, String>,
-}
-
-impl Caller {
-    fn new(target: &str, headers: &[(&str, &str)]) -> Self {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Self { from: Ipv4Addr::LOCALHOST.into(), target: target.to_owned(), headers: headers.collect() }
-    }
-
-    fn from(mut self, address: &str) -> Self {
-        self.from = address.parse().unwrap();
-        self
-    }
-
-    /// Connects and makes the handshake; the open connection, and the instance that has it (or what it was told).
-    async fn connect(&self, proxy: SocketAddr) -> Result<(TcpStream, String)> {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::new(self.from, 0))?;
-        let mut stream = socket.connect(proxy).await?;
-        let mut request = format!(
-            "GET {} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-            self.target
-        );
-        if !self.headers.keys().any(|name| name.eq_ignore_ascii_case("host")) {
-            request += "Host: front\r\n";
-        }
-        for (name, value) in &self.headers {
-            write!(request, "{name}: {value}\r\n")?;
-        }
-        request += "\r\n";
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        let read = async {
-            while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
-                ensure!(stream.read_buf(&mut answer).await? > 0, "closed before an answer");
-            }
-            Ok(())
-        };
-        timeout(PATIENCE, read).await.context("no answer")??;
-        let head = String::from_utf8_lossy(&answer).into_owned();
-        let instance = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("x-myagent-instance").then(|| value.to_owned())
-        });
-        Ok((stream, instance.unwrap_or_else(|| "nobody".to_owned())))
-    }
-
-    /// The instance that gets it.
-    async fn goes_to(&self, proxy: SocketAddr) -> Result<String> {
-        Ok(self.connect(proxy).await?.1)
-    }
-
-    /// What `route explain` says of it.
-    async fn explained(&self, api: SocketAddr) -> Result<Value> {
-        let body = json!({"path": self.target, "client_ip": self.from, "headers": self.headers});
-        let answer = http::request(api, "POST", "/api/v1/routing/explain", Some(&body)).await?;
-        ensure!(answer.status == 200, "{body}: {} {}", answer.status, answer.body);
-        answer.json()
-    }
-}
+use tokio::time::Instant;
 
 fn service_of(instance: &str) -> &str {
     instance.rsplit_once('-').map_or(instance, |(service, _)| service)
@@ -483,8 +388,11 @@ async fn rules_change_while_clients_are_connected() -> Result<()> {
     server = manager.up().await?;
     let after = async || (rules().await.ok()? == before).then_some(());
     wait_for(PATIENCE, &format!("the rules as before: {before:#}"), after).await;
+    for (client, session) in &mut clients {
+        client.message(session, "still there?").await?;
+    }
     for (mut client, session) in clients {
-        client.turn(&session, "still there?").await?;
+        client.until_final(&session).await?;
         client.close().await?;
     }
     let client = EventClient::connect(&server.ws_url("/")?).await?;

@@ -117,6 +117,7 @@ impl Task {
             }
             self.request(Request::AckClosed { up_to: newest }).await;
         }
+        self.deps.clients.take(self.key, &report);
         self.deps.sessions.take(self.key, &report, self.keep_sessions());
         let (name, now) = (self.name(), self.deps.config.clock.now());
         self.deps.connections.write(|connections| connections.take(self.key, &name, &mut report, now));
