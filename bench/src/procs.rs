@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
+use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
@@ -42,6 +43,12 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
             .unwrap_or_default();
     }
     Ok(Duration::from_nanos(sum))
+}
+
+/// Processor time of every process that there is, kernel threads too.
+pub(crate) fn everybody() -> Result<HashMap<u32, Duration>> {
+    // One that ends meanwhile is left out.
+    Ok(numbers("/proc")?.into_iter().filter_map(|pid| Some((pid, cpu(pid).ok()?))).collect())
 }
 
 /// Processor time of this process so far, also that of threads that have ended.

@@ -35,9 +35,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 
     let setup = Setup::file(bench, 1).await?;
     for (count, talk) in [(64, Talk::Ping), (1, Talk::Ping), (16, Talk::Message("hello"))] {
-        // Of a direct conversation the runner is the whole path.
-        let runners = setup.instances.iter().map(|instance| instance.runner_pid).collect();
-        let mut ways = vec![setup.direct().through("runners", runners), setup.ours()?];
+        let mut ways = vec![setup.direct(), setup.ours()?];
         let open = |way: &Way| Exchange::open(way.places[0].address, &way.places[0].target, count, talk);
         let mut exchanges = ways.iter().map(open).collect::<Result<Vec<_>>>()?;
         // With one conversation the two processes take turns. Where the kernel puts them decides about a factor of three:

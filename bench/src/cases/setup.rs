@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 /// Names of services; a runner works on one core, so that two services can use two.
 pub(super) const NAMES: [&str; 2] = ["one", "two"];
 pub(super) const OURS: &str = "ours";
+const RUNNERS: &str = "runners";
 
 /// What runs for a case.
 pub(super) struct Setup {
@@ -20,6 +21,8 @@ pub(super) struct Setup {
     /// One of each service.
     pub(super) instances: Vec<Instance>,
     peers: Vec<Peer>,
+    /// Its agents are files: runners serve them, whichever way clients come.
+    hosted: bool,
 }
 
 /// A command agent: this program as the quick agent.
@@ -36,15 +39,21 @@ pub(super) fn services(count: usize) -> &'static str {
 impl Setup {
     /// So many services of quick agents, and the peers that are installed, with `more`.
     pub(super) async fn quick(bench: &Bench, services: usize, more: &[&Kind]) -> Result<Self> {
-        Self::of(bench, services, &quick_agent()?, more).await
+        Self::of(bench, services, &quick_agent()?, more, false).await
     }
 
     /// So many services of an agent file.
     pub(super) async fn file(bench: &Bench, services: usize) -> Result<Self> {
-        Self::of(bench, services, &fleet::file(&Bench::agent("echo_agent.py")), &[]).await
+        Self::of(bench, services, &fleet::file(&Bench::agent("echo_agent.py")), &[], true).await
     }
 
-    async fn of(bench: &Bench, services: usize, source: &Value, more: &[&Kind]) -> Result<Self> {
+    async fn of(
+        bench: &Bench,
+        services: usize,
+        source: &Value,
+        more: &[&Kind],
+        hosted: bool,
+    ) -> Result<Self> {
         let fleet = Fleet::up(bench).await?;
         let mut instances = Vec::new();
         for name in &NAMES[..services] {
@@ -55,13 +64,13 @@ impl Setup {
         let installed = peers::installed(bench);
         let wanted = installed.iter().chain(more);
         let peers = wanted.map(|kind| kind.start(bench, &agents)).collect::<Result<_>>()?;
-        Ok(Self { fleet, instances, peers })
+        Ok(Self { fleet, instances, peers, hosted })
     }
 
     /// Directly to the agents.
     pub(super) fn direct(&self) -> Way {
         let places = self.instances.iter().map(|instance| Place::new(instance.address(), "/"));
-        Way::new("direct", places.collect()).agents(&self.agents())
+        self.ending(Way::new("direct", places.collect()))
     }
 
     /// Through the front door.
@@ -69,9 +78,9 @@ impl Setup {
         let proxy = self.fleet.proxy()?;
         let places =
             self.instances.iter().zip(NAMES).map(|(_, name)| Place::new(proxy, format!("/s/{name}/")));
-        let runners = self.instances.iter().map(|instance| instance.runner_pid).collect();
         let way = Way::new(OURS, places.collect()).through("manager", vec![self.fleet.server()?.pid()]);
-        Ok(way.through("runners", runners).agents(&self.agents()))
+        let way = if self.hosted { way } else { way.through(RUNNERS, self.runners()) };
+        Ok(self.ending(way))
     }
 
     /// All ways: direct, ours, the peers.
@@ -79,13 +88,19 @@ impl Setup {
         let mut ways = vec![self.direct(), self.ours()?];
         for peer in &self.peers {
             let way = Way::new(peer.name, vec![Place::new(peer.address, "/")]);
-            ways.push(way.through(peer.name, peer.pids()?).agents(&self.agents()));
+            ways.push(self.ending(way.through(peer.name, peer.pids()?)));
         }
         Ok(ways)
     }
 
-    fn agents(&self) -> Vec<u32> {
-        self.instances.iter().map(|instance| instance.pid).collect()
+    /// With what every way ends in: the agents, and before those that are files their runners.
+    fn ending(&self, way: Way) -> Way {
+        let way = if self.hosted { way.through(RUNNERS, self.runners()) } else { way };
+        way.agents(self.instances.iter().map(|instance| instance.pid).collect())
+    }
+
+    fn runners(&self) -> Vec<u32> {
+        self.instances.iter().map(|instance| instance.runner_pid).collect()
     }
 }
 

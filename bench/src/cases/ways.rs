@@ -6,10 +6,15 @@ use crate::procs;
 use crate::report::{Budget, Report, median, number, spread};
 use anyhow::{Context, Result};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A round of a way is so many slices, with slices of the other ways between them: what others do on the machine meanwhile
 /// hits all alike.
 const SLICES: usize = 3;
+/// A slice is measured again if others used more than this of a core meanwhile…
+const DISTURBED: f64 = 0.1;
+/// … as long as there are no more than so many for each slice that counts.
+const AGAIN: f64 = 0.7;
 /// Length of a slice.
 pub(super) const SLICE: Duration = Duration::from_millis(350);
 
@@ -20,6 +25,16 @@ pub(super) struct Way {
     processes: Vec<Processes>,
     agents: Processes,
     rounds: Vec<Measured>,
+    /// What others used of a core meanwhile, for each round.
+    others: Vec<f64>,
+}
+
+/// One slice of a way.
+struct Slice {
+    measured: Measured,
+    /// Processor time of each of its groups of processes.
+    used: Vec<Duration>,
+    others: f64,
 }
 
 /// Some in the path that belong together.
@@ -73,7 +88,7 @@ impl Way {
     /// To these places; nobody is in its path yet.
     pub(super) fn new(name: &'static str, places: Vec<Place>) -> Self {
         let agents = Processes::new("agents", Vec::new());
-        Self { name, places, processes: Vec::new(), agents, rounds: Vec::new() }
+        Self { name, places, processes: Vec::new(), agents, rounds: Vec::new(), others: Vec::new() }
     }
 
     /// With these processes in its path.
@@ -83,14 +98,42 @@ impl Way {
     }
 
     /// With these at its end, which are not counted.
-    pub(super) fn agents(mut self, pids: &[u32]) -> Self {
-        self.agents.pids = pids.to_vec();
+    pub(super) fn agents(mut self, pids: Vec<u32>) -> Self {
+        self.agents.pids = pids;
         self
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &Processes> {
+        self.processes.iter().chain([&self.agents])
+    }
+
+    fn slice(&self, load: impl FnOnce(&[Place]) -> Result<Measured>) -> Result<Slice> {
+        let now = || self.groups().map(Processes::now).collect::<Result<Vec<_>>>();
+        let (everybody, started, before) = (procs::everybody()?, Instant::now(), now()?);
+        let measured = load(&self.places).with_context(|| self.name.to_owned())?;
+        let used: Vec<Duration> =
+            now()?.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect();
+        let took = started.elapsed();
+        let known: Vec<u32> = self.pids().chain([std::process::id()]).collect();
+        let others = procs::everybody()?.into_iter().filter(|(pid, _)| !known.contains(pid));
+        let others: Duration = others
+            .map(|(pid, now)| now.saturating_sub(everybody.get(&pid).copied().unwrap_or_default()))
+            .sum();
+        Ok(Slice { measured, used, others: others.div_duration_f64(took) })
+    }
+
+    fn note(&mut self, slices: &[Slice]) {
+        for (index, group) in self.processes.iter_mut().chain([&mut self.agents]).enumerate() {
+            group.cpu.push(slices.iter().map(|slice| slice.used[index]).sum());
+        }
+        self.others.push(slices.iter().map(|slice| slice.others).sum::<f64>() / slices.len() as f64);
+        let measured: Vec<Measured> = slices.iter().map(|slice| slice.measured).collect();
+        self.rounds.push(Measured::of_slices(&measured));
     }
 
     /// All processes in its path and at its end.
     pub(super) fn pids(&self) -> impl Iterator<Item = u32> + '_ {
-        self.processes.iter().chain([&self.agents]).flat_map(|some| some.pids.iter().copied())
+        self.groups().flat_map(|some| some.pids.iter().copied())
     }
 
     /// A figure of each round.
@@ -140,42 +183,40 @@ impl Way {
             let agents = agents.map(|(cpu, round)| cpu.as_secs_f64() * round.rate / round.count as f64);
             parts.push(format!("agents {}", number(median(&agents.collect::<Vec<_>>()))));
         }
+        parts.push(format!("others {}", number(median(&self.others))));
         report.note(&format!("      {}", parts.join(", ")));
     }
 }
 
-/// Slices of all ways, forwards and backwards in turn. A slice of each is thrown away first.
+/// Slices of all ways, forwards and backwards in turn. A slice of each is thrown away first, and later some of those that
+/// others on the machine have disturbed.
 pub(super) fn interleave(
     bench: &Bench,
     ways: &mut [Way],
     mut slice_of: impl FnMut(usize, &[Place]) -> Result<Measured>,
 ) -> Result<()> {
-    for number in 0..=bench.rounds {
-        let count = if number == 0 { 1 } else { SLICES };
-        let mut slices: Vec<Vec<Measured>> = ways.iter().map(|_| Vec::new()).collect();
-        let mut used: Vec<Vec<Duration>> =
-            ways.iter().map(|way| vec![Duration::ZERO; way.processes.len() + 1]).collect();
-        for slice in 0..count {
+    for (index, way) in ways.iter().enumerate() {
+        way.slice(|places| slice_of(index, places))?;
+    }
+    let mut spare = (AGAIN * (bench.rounds * SLICES * ways.len()) as f64) as usize;
+    for _ in 0..bench.rounds {
+        let mut slices: Vec<Vec<Slice>> = ways.iter().map(|_| Vec::new()).collect();
+        for number in 0..SLICES {
             let mut order: Vec<usize> = (0..ways.len()).collect();
-            if slice % 2 == 1 {
+            if number % 2 == 1 {
                 order.reverse();
             }
             for index in order {
-                let way = &ways[index];
-                let groups = || way.processes.iter().chain([&way.agents]);
-                let before = groups().map(Processes::now).collect::<Result<Vec<_>>>()?;
-                let measured = slice_of(index, &way.places).with_context(|| way.name.to_owned())?;
-                slices[index].push(measured);
-                for ((sum, before), group) in used[index].iter_mut().zip(before).zip(groups()) {
-                    *sum += group.now()?.saturating_sub(before);
+                let mut slice = ways[index].slice(|places| slice_of(index, places))?;
+                while slice.others > DISTURBED && spare > 0 {
+                    spare -= 1;
+                    slice = ways[index].slice(|places| slice_of(index, places))?;
                 }
+                slices[index].push(slice);
             }
         }
-        for ((way, slices), used) in ways.iter_mut().zip(slices).zip(used).filter(|_| number > 0) {
-            for (group, cpu) in way.processes.iter_mut().chain([&mut way.agents]).zip(used) {
-                group.cpu.push(cpu);
-            }
-            way.rounds.push(Measured::of_slices(&slices));
+        for (way, slices) in ways.iter_mut().zip(slices) {
+            way.note(&slices);
         }
     }
     Ok(())

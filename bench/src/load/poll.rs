@@ -1,8 +1,8 @@
 //! epoll with a number for each socket.
 
 use anyhow::Result;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
