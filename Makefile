@@ -43,7 +43,7 @@ gen: ## write the generated pages of docs/reference; a test fails if they are no
 bench: ## measure, side by side with others; half an hour
 	bench/run.sh
 
-bench-proxy: ## only the front door, the relay and routing, beside other proxies; ten minutes. ARGS go to bench/proxy.sh
+bench-proxy: ## only the front door, the relay and routing, beside other proxies; twelve minutes. ARGS go to bench/proxy.sh
 	@bench/proxy.sh $(ARGS)
 
 soak: ## the stories with their big counts: 50 trees, 20 managers killed, floods of 20 s; a quarter of an hour

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the front door, the relay and routing against their budgets, side by side with other proxies: ten minutes, on a
+# Measures the front door, the relay and routing against their budgets, side by side with other proxies: twelve minutes, on a
 # machine that does nothing else. Arguments go to the program: bench/proxy.sh --rounds 9, or some of the cases:
 #   bench/proxy.sh --all-peers relay-echo relay-tokens
 set -euo pipefail

@@ -26,7 +26,7 @@ const USAGE: &str = "usage: myagent-bench [--rounds N] [--peers DIR] [--all-peer
 fn help() -> String {
     let cases = cases::CASES.iter().map(|case| format!("\n  {:<14} {}", case.name, case.about));
     format!(
-        "{USAGE}\n\nCases, all of them if none is named:{}\n\nBy hand: {}",
+        "{USAGE}\n\n--all-peers: Caddy and Traefik, too\n\nCases, all of them if none is named:{}\n\nBy hand: {}",
         cases.collect::<String>(),
         by_hand::USAGE
     )

@@ -100,8 +100,8 @@ impl Peer {
 
 /// Those that are to be compared with and installed.
 pub(crate) fn installed(bench: &Bench) -> Vec<&'static Kind> {
-    let slow: &[&Kind] = if bench.all_peers { &[&CADDY, &TRAEFIK] } else { &[] };
-    let kinds = [&HAPROXY, &NGINX, &ENVOY].into_iter().chain(slow.iter().copied());
+    let more: &[&Kind] = if bench.all_peers { &[&CADDY, &TRAEFIK] } else { &[] };
+    let kinds = [&HAPROXY, &NGINX, &ENVOY].into_iter().chain(more.iter().copied());
     kinds.filter(|kind| kind.program(bench).is_some()).collect()
 }
 

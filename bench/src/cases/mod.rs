@@ -31,7 +31,7 @@ pub(crate) struct Bench {
     pub(crate) manager: PathBuf,
     /// Where other supervisors are installed, for the comparison.
     pub(crate) peers: Option<PathBuf>,
-    /// Also those proxies that are always behind.
+    /// Also those proxies that cost more and are hardly ever ahead.
     pub(crate) all_peers: bool,
 }
 

@@ -16,7 +16,7 @@ const DISTURBED: f64 = 0.1;
 /// … as long as there are no more than so many for each slice that counts.
 const AGAIN: f64 = 0.7;
 /// Length of a slice.
-pub(super) const SLICE: Duration = Duration::from_millis(350);
+pub(super) const SLICE: Duration = Duration::from_millis(300);
 
 /// A way to agents, with what came of each round.
 pub(super) struct Way {
