@@ -3,10 +3,10 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check gates fmt gen bench soak fuzz coverage audit
+.PHONY: help setup run demo test check gates fmt gen bench bench-proxy soak fuzz coverage audit
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: ## install what is missing to build and test
 	scripts/setup.sh
@@ -40,8 +40,11 @@ fmt: ## format
 gen: ## write the generated pages of docs/reference; a test fails if they are not what the program says
 	scripts/gen.sh
 
-bench: ## measure, side by side with others; minutes
+bench: ## measure, side by side with others; half an hour
 	bench/run.sh
+
+bench-proxy: ## only the front door, the relay and routing, beside other proxies; twelve minutes. ARGS go to bench/proxy.sh
+	@bench/proxy.sh $(ARGS)
 
 soak: ## the stories with their big counts: 50 trees, 20 managers killed, floods of 20 s; a quarter of an hour
 	MYAGENT_SOAK=1 cargo nextest run --locked --package myagent-cli --test e2e --profile soak

@@ -2,15 +2,17 @@
 //! medians over interleaved rounds beside their budgets.
 //!
 //! `bench/run.sh` builds everything and runs all cases; `myagent-bench CASE…` runs some, `--help` lists them. The load generator is in `load`, a
-//! case per file in `cases`. With `agent` as its first argument the program is the agent that cases need, with `load` it
-//! puts one load on an address.
+//! case per file in `cases`. With `agent` or `quick-agent` as its first argument the program is the agent that cases need, with
+//! `load` it puts one load on an address.
 
 mod by_hand;
 mod cases;
 mod fleet;
 mod load;
 mod machine;
+mod peers;
 mod procs;
+mod quick_agent;
 mod report;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -19,12 +21,12 @@ use report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: myagent-bench [--rounds N] [--peers DIR] [CASE…]";
+const USAGE: &str = "usage: myagent-bench [--rounds N] [--peers DIR] [--all-peers] [CASE…]";
 
 fn help() -> String {
     let cases = cases::CASES.iter().map(|case| format!("\n  {:<14} {}", case.name, case.about));
     format!(
-        "{USAGE}\n\nCases, all of them if none is named:{}\n\nBy hand: {}",
+        "{USAGE}\n\n--all-peers: Caddy and Traefik, too\n\nCases, all of them if none is named:{}\n\nBy hand: {}",
         cases.collect::<String>(),
         by_hand::USAGE
     )
@@ -36,6 +38,9 @@ fn main() -> ExitCode {
         return myagent_testkit::fake_agent::main(arguments);
     }
     let mut report = Report::new(std::io::stdout());
+    if arguments.next_if(|first| first == "quick-agent").is_some() {
+        return finished(quick_agent::main(), &mut report);
+    }
     if arguments.peek().is_some_and(|first| first == "--help" || first == "-h") {
         report.note(&help());
         return ExitCode::SUCCESS;
@@ -46,6 +51,10 @@ fn main() -> ExitCode {
     } else {
         run(arguments, &mut report)
     };
+    finished(result, &mut report)
+}
+
+fn finished(result: Result<()>, report: &mut Report) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -56,17 +65,18 @@ fn main() -> ExitCode {
 }
 
 fn run(mut arguments: impl Iterator<Item = String>, report: &mut Report) -> Result<()> {
-    let (mut rounds, mut peers, mut wanted) = (5, None, Vec::new());
+    let (mut rounds, mut peers, mut all_peers, mut wanted) = (5, None, false, Vec::new());
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
             "--peers" => peers = Some(PathBuf::from(arguments.next().context(USAGE)?)),
+            "--all-peers" => all_peers = true,
             name if cases::CASES.iter().any(|case| case.name == name) => wanted.push(argument),
             _ => bail!("{USAGE}; --help lists the cases"),
         }
     }
     ensure!(rounds > 0, "--rounds must be at least 1");
-    let bench = Bench::new(rounds, peers)?;
+    let bench = Bench::new(rounds, peers, all_peers)?;
     report.note(&machine::describe(&bench)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for case in cases::CASES {

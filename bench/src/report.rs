@@ -72,7 +72,7 @@ impl Report {
     /// The summary; an error if a case failed. A missed budget is told, and is no failure of the run.
     pub(crate) fn finish(&mut self) -> Result<()> {
         let missed = match &self.missed[..] {
-            [] => "every budget was kept".to_owned(),
+            [] => "every budget that was measured was kept".to_owned(),
             missed => format!("missed: {}", missed.join("; ")),
         };
         self.note(&format!("\n{missed}"));
@@ -84,14 +84,9 @@ impl Report {
 }
 
 fn line(what: &str, values: &[f64], unit: &str, budget: Budget) -> (String, bool) {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = median(&sorted);
+    let middle = median(values);
     let kept = budget.is_kept(values);
-    let spread = match &sorted[..] {
-        [low, .., high] => format!("[{} … {}]", number(*low), number(*high)),
-        _ => String::new(),
-    };
+    let spread = spread(values);
     let (promise, verdict) = match budget {
         Budget::AtMost(limit) => (format!("≤ {}", number(limit)), if kept { "ok" } else { "MISS" }),
         Budget::AtLeast(limit) => (format!("≥ {}", number(limit)), if kept { "ok" } else { "MISS" }),
@@ -101,6 +96,16 @@ fn line(what: &str, values: &[f64], unit: &str, budget: Budget) -> (String, bool
     let value = format!("{} {unit}", number(middle));
     let text = format!("  {what:<58} {value:>16} {spread:<24} {promise:<10} {verdict}");
     (text.trim_end().to_owned(), kept)
+}
+
+/// Lowest and highest of several values.
+pub(crate) fn spread(values: &[f64]) -> String {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match &sorted[..] {
+        [low, .., high] => format!("[{} … {}]", number(*low), number(*high)),
+        _ => String::new(),
+    }
 }
 
 /// The middle value, or the mean of the two in the middle. NaN if there is none.
@@ -115,7 +120,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 }
 
 /// Three significant digits, no exponent.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,

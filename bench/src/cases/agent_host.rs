@@ -6,9 +6,9 @@
 pub(super) mod peer;
 
 use super::Bench;
-use super::ways::{SLICE, Way, interleave};
+use super::ways::{Figure, SLICE, Way, interleave};
 use crate::fleet::Fleet;
-use crate::load::{Exchange, Talk};
+use crate::load::{Exchange, Place, Talk};
 use crate::report::{Budget, Report};
 use anyhow::{Context, Result};
 use peer::Peer;
@@ -43,14 +43,13 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         }
         let ways = || {
             let ours = places.iter().map(|(name, instance)| {
-                Way::new(
-                    name,
-                    instance.address(),
-                    &[("runner", instance.runner_pid), ("worker", instance.pid)],
-                )
+                Way::new(name, vec![Place::new(instance.address(), "/")])
+                    .through("runner", vec![instance.runner_pid])
+                    .through("worker", vec![instance.pid])
             });
-            let theirs =
-                server.iter().map(|server| Way::new(THEIRS, server.address, &[("server", server.pid())]));
+            let theirs = server.iter().map(|server| {
+                Way::new(THEIRS, vec![Place::new(server.address, "/")]).through("server", vec![server.pid()])
+            });
             ours.chain(theirs).collect::<Vec<_>>()
         };
         if agent == "echo" {
@@ -87,18 +86,18 @@ fn measure(
     (each, unit): (f64, &str),
     budget: Budget,
 ) -> Result<()> {
-    let open = |way: &Way| Exchange::open(way.address, "/", count, Talk::Message(message));
+    let open = |way: &Way| Exchange::open(way.places[0].address, "/", count, Talk::Message(message));
     let mut exchanges = ways.iter().map(open).collect::<Result<Vec<_>>>()?;
     interleave(bench, &mut ways, |number, _| exchanges[number].run(SLICE))?;
     for way in &ways {
-        way.lines(report, what, each, unit);
+        way.line(report, what, each, unit);
     }
     let [ours, others @ ..] = &ways[..] else { return Ok(()) };
     for other in others {
         let budget = if other.name == THEIRS { budget } else { Budget::None };
         let against = format!("{what}: {OURS} ÷ {}", other.name);
-        report.ratio(&format!("{against}, rate"), &ours.rate(), &other.rate(), budget);
-        report.ratio(&format!("{against}, CPU"), &ours.cpu(), &other.cpu(), Budget::None);
+        report.ratio(&format!("{against}, rate"), &ours.of(Figure::Rate), &other.of(Figure::Rate), budget);
+        report.ratio(&format!("{against}, CPU"), &ours.of(Figure::Cpu), &other.of(Figure::Cpu), Budget::None);
     }
     Ok(())
 }

@@ -1,93 +1,64 @@
-//! An agent file through the front door against the same file on its own port: new connections, and conversations, whose
-//! frames the manager never sees. For new connections also through proxies of others, which stand before the same port.
-
-mod peers;
+//! An agent file through the front door: new connections beside other proxies before the same port and beside that port
+//! itself, and conversations beside direct ones, which the manager never sees.
 
 use super::Bench;
-use super::ways::{SLICE, Way, interleave};
-use crate::fleet::{self, Fleet};
-use crate::load::{Connects, Exchange, Talk};
+use super::setup::{Setup, services, tell};
+use super::ways::{Figure, SLICE, Way, interleave};
+use crate::load::{Connects, Exchange, Talk, Until};
 use crate::procs;
 use crate::report::{Budget, Report};
-use anyhow::{Context, Result};
-use serde_json::json;
-
-const TARGET: &str = "/s/echo";
-const DIRECT: usize = 0;
-const THROUGH: usize = 1;
+use anyhow::Result;
 
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
-    let fleet = Fleet::up(bench).await?;
-    let source = fleet::file(&Bench::agent("echo_agent.py"));
-    let instance = fleet.run("echo", source, json!({})).await?.pop().context("no instance")?;
-    let processes = [("manager", fleet.server()?.pid()), ("runner", instance.runner_pid)];
-    let ours = || {
-        Ok::<_, anyhow::Error>(vec![
-            Way::new("direct", instance.address(), &processes),
-            Way::new("through", fleet.proxy()?, &processes),
-        ])
-    };
-
-    let peers = peers::start(instance.address())?;
-    for at_once in [1, 64] {
-        let mut ways = ours()?;
-        ways.extend(peers.iter().map(|peer| Way::new(peer.name, peer.address, &processes)));
-        interleave(bench, &mut ways, |_, address| Connects { address, target: TARGET, at_once }.run(SLICE))?;
-        let what = format!("connect, {at_once} at once");
-        lines(report, &what, &ways);
-        report.ratio(
-            &format!("{what}: through ÷ direct"),
-            &ways[THROUGH].rate(),
-            &ways[DIRECT].rate(),
-            Budget::None,
-        );
-        let best = ways[THROUGH + 1..].iter().max_by(|a, b| median(a).total_cmp(&median(b)));
-        if let Some(best) = best {
+    for count in [1, 2] {
+        let setup = Setup::file(bench, count).await?;
+        for at_once in [64, 1] {
+            if at_once == 1 && count > 1 {
+                continue;
+            }
+            let mut ways = setup.ways()?;
+            interleave(bench, &mut ways, |_, places| {
+                Connects { places, at_once, until: Until::Greeting }.run(SLICE)
+            })?;
+            let what = format!("agent file, new connections × {at_once}, {}", services(count));
             let budget = if at_once > 1 { Budget::AtLeast(1.7) } else { Budget::None };
+            let promises = [(Figure::Rate, budget), (Figure::Cpu, Budget::None), (Figure::P99, Budget::None)];
+            tell(report, &what, "/s", &ways, &promises);
             report.ratio(
-                &format!("{what}: through ÷ {}", best.name),
-                &ways[THROUGH].rate(),
-                &best.rate(),
-                budget,
+                &format!("{what}: rate, ours ÷ direct"),
+                &ways[1].of(Figure::Rate),
+                &ways[0].of(Figure::Rate),
+                Budget::None,
             );
         }
     }
-    drop(peers);
 
+    let setup = Setup::file(bench, 1).await?;
     for (count, talk) in [(64, Talk::Ping), (1, Talk::Ping), (16, Talk::Message("hello"))] {
-        let mut ways = ours()?;
-        let open = |way: &Way| Exchange::open(way.address, TARGET, count, talk);
+        let mut ways = vec![setup.direct(), setup.ours()?];
+        let open = |way: &Way| Exchange::open(way.places[0].address, &way.places[0].target, count, talk);
         let mut exchanges = ways.iter().map(open).collect::<Result<Vec<_>>>()?;
         // With one conversation the two processes take turns. Where the kernel puts them decides about a factor of three:
         // on one core both ways are the same.
-        let alone = (count == 1)
-            .then(|| procs::OneCore::pin(&[std::process::id(), instance.runner_pid]))
-            .transpose()?;
+        let all = [std::process::id(), setup.instances[0].runner_pid];
+        let alone = (count == 1).then(|| procs::OneCore::pin(&all)).transpose()?;
         interleave(bench, &mut ways, |number, _| exchanges[number].run(SLICE))?;
         drop(alone);
         let what = match talk {
-            Talk::Ping if count == 1 => "echo by the host × 1, on one core".to_owned(),
-            Talk::Ping => format!("echo by the host × {count}"),
-            Talk::Message(_) => format!("message → final answer × {count}"),
+            Talk::Ping if count == 1 => "agent file, echo by the host × 1, on one core".to_owned(),
+            Talk::Ping => format!("agent file, echo by the host × {count}"),
+            Talk::Message(_) => format!("agent file, message → final answer × {count}"),
         };
-        lines(report, &what, &ways);
-        let (direct, through) = (&ways[DIRECT], &ways[THROUGH]);
-        report.ratio(
-            &format!("{what}: through ÷ direct"),
-            &through.rate(),
-            &direct.rate(),
-            Budget::AtLeast(0.97),
-        );
+        tell(report, &what, "/s", &ways, &[]);
+        let [direct, ours] = &ways[..] else { continue };
+        for (figure, name, budget) in [
+            (Figure::Rate, "rate", Budget::AtLeast(0.97)),
+            (Figure::Cpu, "CPU", Budget::None),
+            (Figure::P99, "p99", Budget::None),
+        ] {
+            let what = format!("{what}: {name}, ours ÷ direct");
+            report.ratio(&what, &ours.of(figure), &direct.of(figure), budget);
+        }
     }
     Ok(())
-}
-
-fn median(way: &Way) -> f64 {
-    crate::report::median(&way.rate())
-}
-
-fn lines(report: &mut Report, what: &str, ways: &[Way]) {
-    for way in ways {
-        way.lines(report, what, 1.0, "/s");
-    }
 }

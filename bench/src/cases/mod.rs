@@ -8,8 +8,13 @@ mod idle_sessions;
 mod killed_agent;
 mod list;
 mod reattach;
+mod relay_connect;
+mod relay_echo;
+mod relay_idle;
+mod relay_tokens;
 mod routing;
 mod runner_memory;
+mod setup;
 mod start;
 mod ways;
 
@@ -26,15 +31,18 @@ pub(crate) struct Bench {
     pub(crate) manager: PathBuf,
     /// Where other supervisors are installed, for the comparison.
     pub(crate) peers: Option<PathBuf>,
+    /// Also those proxies that cost more and are hardly ever ahead.
+    pub(crate) all_peers: bool,
 }
 
 impl Bench {
     /// The program is looked for beside this one.
-    pub(crate) fn new(rounds: usize, peers: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn new(rounds: usize, peers: Option<PathBuf>, all_peers: bool) -> Result<Self> {
         let here = std::env::current_exe()?;
         let manager = here.parent().context("no folder")?.join("myagent-manager");
         ensure!(manager.exists(), "{} is missing: build myagent-cli in the same profile", manager.display());
-        Ok(Self { rounds, manager, peers })
+        let peers = peers.map(|peers| peers.canonicalize().with_context(|| peers.display().to_string()));
+        Ok(Self { rounds, manager, peers: peers.transpose()?, all_peers })
     }
 
     /// An agent that is made for a case.
@@ -80,9 +88,28 @@ pub(crate) const CASES: &[Case] = &[
     case("reattach", "a manager is killed: the next one finds 50 instances", |bench, report| {
         Box::pin(reattach::run(bench, report))
     }),
-    case("hand-over", "through the front door ÷ direct, and ÷ HAProxy and nginx", |bench, report| {
-        Box::pin(hand_over::run(bench, report))
+    case("relay-echo", "messages to a command agent and back, beside other proxies", |bench, report| {
+        Box::pin(relay_echo::run(bench, report))
     }),
+    case("relay-rate", "the same, at a rate that leaves everybody room", |bench, report| {
+        Box::pin(relay_echo::run_paced(bench, report))
+    }),
+    case("relay-tokens", "tokens of a command agent, beside other proxies", |bench, report| {
+        Box::pin(relay_tokens::run(bench, report))
+    }),
+    case("relay-connect", "new connections to a command agent, beside other proxies", |bench, report| {
+        Box::pin(relay_connect::run(bench, report))
+    }),
+    case(
+        "relay-idle",
+        "memory of idle connections to a command agent, beside other proxies",
+        |bench, report| Box::pin(relay_idle::run(bench, report)),
+    ),
+    case(
+        "hand-over",
+        "an agent file through the front door ÷ direct, and beside other proxies",
+        |bench, report| Box::pin(hand_over::run(bench, report)),
+    ),
     case(
         "agent-host",
         "echo and tokens by an agent file ÷ a Python server on `websockets`",

@@ -2,7 +2,7 @@
 
 use super::Bench;
 use crate::fleet::{self, Fleet, Instance};
-use crate::load::{Connects, Exchange, Talk};
+use crate::load::{Connects, Exchange, Place, Talk, Until};
 use crate::procs;
 use crate::report::{Budget, Report};
 use anyhow::{Context, Result};
@@ -62,7 +62,8 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         report.line(&what, &after, "MiB", Budget::AtMost(LIMIT));
     }
     for instance in &file {
-        Connects { address: instance.address(), target: "/", at_once: 64 }.run(RUSH)?;
+        let places = [Place::new(instance.address(), "/")];
+        Connects { places: &places, at_once: 64, until: Until::Greeting }.run(RUSH)?;
     }
     sleep(AFTER_RUSH).await;
     let what = "runner of agent file: private after a rush of connections";

@@ -1,9 +1,9 @@
-//! New connections: connect, upgrade, wait for the answer and the greeting, leave; and again.
+//! New connections: connect, upgrade, wait for the answer (and the greeting, where there is one), leave; and again.
 //!
 //! They leave with a reset, so that no port waits two minutes for stray packets and the round can be repeated.
 
 use super::poll::Poll;
-use super::{Measured, Meter, frames};
+use super::{Measured, Meter, Place, frames};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::net::{RecvFlags, recv, sockopt};
 use std::io::{Read, Write};
@@ -29,8 +29,22 @@ impl Opened {
     }
 }
 
+/// What a client has to get before it counts as served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The answer to the upgrade.
+    Upgrade,
+    /// That, and the first event of the event protocol.
+    Greeting,
+}
+
 /// Opens one WebSocket and waits for the first frame.
 pub(crate) fn open(address: SocketAddr, target: &str) -> Result<Opened> {
+    open_until(address, target, Until::Greeting)
+}
+
+/// Opens one WebSocket.
+pub(crate) fn open_until(address: SocketAddr, target: &str, until: Until) -> Result<Opened> {
     let mut stream = connect(address, &frames::request(address, target))?;
     stream.set_read_timeout(Some(DEADLINE))?;
     let mut bytes = Vec::new();
@@ -41,7 +55,7 @@ pub(crate) fn open(address: SocketAddr, target: &str) -> Result<Opened> {
         bytes.extend_from_slice(&buffer[..count]);
         let Some(end) = frames::head_end(&bytes) else { continue };
         ensure!(bytes.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&bytes));
-        if frames::first(&bytes[end..]).is_some() {
+        if until == Until::Upgrade || frames::first(&bytes[end..]).is_some() {
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
             return Ok(Opened { stream, head });
         }
@@ -58,9 +72,9 @@ fn connect(address: SocketAddr, request: &[u8]) -> Result<TcpStream> {
 
 /// So many at once, each new when one is done.
 pub(crate) struct Connects<'a> {
-    pub(crate) address: SocketAddr,
-    pub(crate) target: &'a str,
+    pub(crate) places: &'a [Place],
     pub(crate) at_once: usize,
+    pub(crate) until: Until,
 }
 
 struct Pending {
@@ -72,15 +86,17 @@ struct Pending {
 impl Connects<'_> {
     /// One round. An error if one of them is refused.
     pub(crate) fn run(&self, duration: Duration) -> Result<Measured> {
-        let request = frames::request(self.address, self.target);
+        let request = |place: &Place| (place.address, frames::request(place.address, &place.target));
+        let requests: Vec<(SocketAddr, Vec<u8>)> = self.places.iter().map(request).collect();
         let mut poll = Poll::new()?;
         let begin = |poll: &Poll, number: usize| -> Result<Pending> {
             let since = Instant::now();
-            let stream = connect(self.address, &request)?;
+            let (address, request) = &requests[number % requests.len()];
+            let stream = connect(*address, request)?;
             poll.add(&stream, number)?;
             Ok(Pending { stream, since, bytes: Vec::new() })
         };
-        let mut meter = Meter::start(duration)?;
+        let mut meter = Meter::start(duration);
         let mut slots: Vec<Pending> =
             (0..self.at_once).map(|number| begin(&poll, number)).collect::<Result<_>>()?;
         let mut buffer = vec![0; 16 * 1024];
@@ -98,14 +114,14 @@ impl Connects<'_> {
                     pending.bytes.extend_from_slice(&buffer[..count]);
                     &pending.bytes
                 };
-                if !is_greeted(bytes)? {
+                if !is_served(bytes, self.until)? {
                     if pending.bytes.is_empty() {
                         pending.bytes.extend_from_slice(&buffer[..count]);
                     }
                     continue;
                 }
                 if !meter.done(pending.since, Instant::now()) {
-                    return meter.finish();
+                    return Ok(meter.finish());
                 }
                 slots[number] = begin(&poll, number)?;
             }
@@ -113,11 +129,17 @@ impl Connects<'_> {
     }
 }
 
-/// Whether the answer and the first frame are there.
-fn is_greeted(bytes: &[u8]) -> Result<bool> {
+/// Whether everything is there that a client waits for.
+fn is_served(bytes: &[u8], until: Until) -> Result<bool> {
     let Some(end) = frames::head_end(bytes) else { return Ok(false) };
-    let Some((greeting, _)) = frames::first(&bytes[end..]) else { return Ok(false) };
-    if !bytes.starts_with(b"HTTP/1.1 101") || memchr::memmem::find(greeting, b"system.connected").is_none() {
+    let is_greeted = match (until, frames::first(&bytes[end..])) {
+        (Until::Upgrade, _) => true,
+        (Until::Greeting, None) => return Ok(false),
+        (Until::Greeting, Some((greeting, _))) => {
+            memchr::memmem::find(greeting, b"system.connected").is_some()
+        }
+    };
+    if !bytes.starts_with(b"HTTP/1.1 101") || !is_greeted {
         bail!("not served: {}", String::from_utf8_lossy(bytes));
     }
     Ok(true)

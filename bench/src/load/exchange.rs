@@ -63,7 +63,7 @@ impl Exchange {
 
     /// One round.
     pub(crate) fn run(&mut self, duration: Duration) -> Result<Measured> {
-        let mut meter = Meter::start(duration)?;
+        let mut meter = Meter::start(duration);
         for conversation in &mut self.conversations {
             conversation.say()?;
         }
@@ -86,7 +86,7 @@ impl Exchange {
             }
             ensure!(heard, "no answer within {DEADLINE:?}");
         }
-        meter.finish()
+        Ok(meter.finish())
     }
 
     /// Each says one thing and is answered; how many were not.

@@ -22,6 +22,13 @@ pub(super) fn text(payload: &str) -> Vec<u8> {
     masked(Opcode::Text, payload.as_bytes())
 }
 
+/// A message of so many bytes, masked with zeros: what an agent does to take that off is not here either.
+pub(super) fn unmasked(bytes: usize) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_masked_frame(&mut frame, Opcode::Text, &vec![b'x'; bytes], [0; 4]);
+    frame
+}
+
 /// The answer to a ping.
 pub(super) fn pong(payload: &[u8]) -> Vec<u8> {
     masked(Opcode::Pong, payload)
@@ -38,15 +45,92 @@ pub(super) fn is_ping(frame: &[u8]) -> bool {
     frame.first().is_some_and(|first| Opcode::from_bits(*first) == Some(Opcode::Ping))
 }
 
+/// The header of a server's frame: the length of the payload, and where that begins. None: it is not all there.
+fn header(bytes: &[u8]) -> Option<(usize, usize)> {
+    Some(match *bytes.get(1)? {
+        126 => (usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)), 4),
+        127 => (usize::try_from(u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?)).ok()?, 10),
+        short => (usize::from(short), 2),
+    })
+}
+
 /// The first frame of a server: its payload, and where the next one begins. None: it is not all there.
 pub(super) fn first(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    let (length, header) = match *bytes.get(1)? {
-        126 => (u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)), 4),
-        127 => (u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?), 10),
-        short => (u64::from(short), 2),
-    };
-    let end = header + usize::try_from(length).ok()?;
-    Some((bytes.get(header..end)?, end))
+    let (length, begin) = header(bytes)?;
+    let end = begin.checked_add(length)?;
+    Some((bytes.get(begin..end)?, end))
+}
+
+/// Counts the messages of a server, however its frames are cut up on the way, and keeps its pings. Nothing else is kept.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    /// The beginning of a header that is not all there.
+    header: Vec<u8>,
+    /// First byte of the frame that is passing.
+    kind: u8,
+    /// What is still to come of it.
+    left: usize,
+    /// Its payload, if it is a control frame.
+    control: Vec<u8>,
+    /// What pings had in them that are still to be answered.
+    pub(super) pings: Vec<Vec<u8>>,
+}
+
+impl Counter {
+    /// Takes what was read; how many messages have ended in it.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> usize {
+        let mut messages = 0;
+        loop {
+            if self.left > 0 {
+                let (here, rest) = bytes.split_at(self.left.min(bytes.len()));
+                if self.is_control() {
+                    self.control.extend_from_slice(here);
+                }
+                self.left -= here.len();
+                bytes = rest;
+                if self.left > 0 {
+                    return messages;
+                }
+                messages += self.end();
+            }
+            if bytes.is_empty() {
+                return messages;
+            }
+            let (length, begin, kind) = if let Some((length, begin)) = header(bytes)
+                && self.header.is_empty()
+            {
+                (length, begin, bytes[0])
+            } else {
+                self.header.push(bytes[0]);
+                let Some((length, _)) = header(&self.header) else {
+                    bytes = &bytes[1..];
+                    continue;
+                };
+                (length, 1, std::mem::take(&mut self.header)[0])
+            };
+            (self.kind, self.left) = (kind, length);
+            bytes = &bytes[begin..];
+            if length == 0 {
+                messages += self.end();
+            }
+        }
+    }
+
+    fn is_control(&self) -> bool {
+        self.kind & 0x08 != 0
+    }
+
+    /// A frame is over; 1 if a message is.
+    fn end(&mut self) -> usize {
+        if self.is_control() {
+            let payload = std::mem::take(&mut self.control);
+            if is_ping(&[self.kind]) {
+                self.pings.push(payload);
+            }
+            return 0;
+        }
+        usize::from(self.kind & 0x80 != 0)
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +149,26 @@ mod tests {
             assert_eq!(first(&bytes).map(|(payload, end)| (payload.len(), end)), Some((length, whole)));
         }
         assert_eq!(first(&[]), None);
+    }
+
+    #[test]
+    fn messages_are_counted_however_they_are_cut() {
+        let mut bytes = Vec::new();
+        for length in [0, 1, 125, 126, 65_536] {
+            write_frame(&mut bytes, Opcode::Text, &vec![b'x'; length]);
+            write_frame(&mut bytes, Opcode::Ping, b"");
+            write_frame(&mut bytes, Opcode::Ping, b"so");
+            write_frame(&mut bytes, Opcode::Pong, b"no");
+        }
+        // The beginning of a message, which is none yet.
+        bytes.extend_from_slice(&[0x81, 3, b'a']);
+        for piece in [1, 2, 3, 7, 1000, bytes.len()] {
+            let mut counter = Counter::default();
+            let messages: usize = bytes.chunks(piece).map(|piece| counter.feed(piece)).sum();
+            assert_eq!((messages, counter.pings.len()), (5, 10), "{piece}");
+            assert!(counter.pings.iter().step_by(2).all(Vec::is_empty));
+            assert!(counter.pings.iter().skip(1).step_by(2).all(|ping| ping == b"so"));
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) fn requests(
         poll.add(&stream, number)?;
         clients.push(Client { stream, bytes: Vec::new(), since: Instant::now() });
     }
-    let mut meter = Meter::start(duration)?;
+    let mut meter = Meter::start(duration);
     for client in &mut clients {
         client.since = Instant::now();
         client.stream.write_all(&request)?;
@@ -50,7 +50,7 @@ pub(crate) fn requests(
                 continue;
             }
             if !meter.done(client.since, Instant::now()) {
-                return meter.finish();
+                return Ok(meter.finish());
             }
             client.bytes.clear();
             client.since = Instant::now();
