@@ -67,6 +67,7 @@ pub(crate) fn start(held: Held, settings: Settings, interval: Option<f64>) -> Re
             clock: Arc::clone(&clock),
             random,
             new_id: Uuid::now_v7,
+            trust: myagent_tls::Trust::system(),
         },
         port_range: settings.port_range,
         allow_sources: settings.allow_sources.clone(),

@@ -10,6 +10,7 @@ use crate::heartbeat::{Beat, Heartbeat};
 use crate::relay::Relay;
 use crate::table::Entry;
 use crate::upstream::Body;
+use myagent_tls::Stream;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -64,7 +65,7 @@ struct Active {
     relay: Rc<Relay>,
     entry: Entry,
     client: TcpStream,
-    agent: TcpStream,
+    agent: Stream,
     /// Client to agent.
     up: Flow,
     /// Agent to client.
@@ -90,7 +91,7 @@ impl Conversation {
         relay: Rc<Relay>,
         entry: Entry,
         client: TcpStream,
-        agent: TcpStream,
+        agent: Stream,
         mode: Mode,
         opening: &Opening,
         now: Instant,
@@ -260,7 +261,7 @@ impl Active {
     /// The client's connection broke: so does the agent's.
     fn client_lost(&mut self) -> Poll<()> {
         self.note(1006, "the client went away");
-        reset_on_close(&self.agent);
+        reset_on_close(self.agent.socket());
         Poll::Ready(())
     }
 
@@ -388,7 +389,7 @@ impl Active {
     fn end(mut self: Box<Self>) {
         let (code, reason) = self.ending.take().unwrap_or((1006, String::new()));
         // The front door may still have the descriptor: without this the client would not see the end until it closes.
-        for socket in [&self.client, &self.agent] {
+        for socket in [&self.client, self.agent.socket()] {
             let reset = rustix::net::sockopt::socket_linger(socket).is_ok_and(|linger| linger.is_some());
             if !reset {
                 let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);

@@ -12,6 +12,7 @@ use crate::table::Table;
 use crate::upstream::{self, ANSWER_TIMEOUT, Answer, HANDSHAKE_TIMEOUT, UpstreamError};
 use myagent_core::service::Endpoint;
 use myagent_core::wire::handover::Refusal;
+use myagent_tls::{Stream, Trust};
 use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -49,6 +50,7 @@ impl Target {
 /// The relay of one instance.
 pub struct Relay {
     target: Target,
+    trust: Trust,
     table: Table,
     service: String,
     instance: String,
@@ -60,8 +62,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay to `target`. `service` and `instance` are names, for the headers of answers.
-    pub fn new(target: Target, table: Table, service: String, instance: String) -> Rc<Self> {
+    /// A relay to `target`; over TLS if `trust` trusts it. `service` and `instance` are names, for the headers of answers.
+    pub fn new(target: Target, trust: Trust, table: Table, service: String, instance: String) -> Rc<Self> {
         let host = match &target {
             Target::Local { .. } => None,
             Target::External { endpoint } if endpoint.port == if endpoint.tls { 443 } else { 80 } => {
@@ -72,7 +74,7 @@ impl Relay {
         };
         let address = target.address();
         let buffer = RefCell::new(vec![0; BUFFER].into_boxed_slice());
-        Rc::new(Self { target, table, service, instance, host, address, buffer })
+        Rc::new(Self { target, trust, table, service, instance, host, address, buffer })
     }
 
     /// Connects to the agent and makes the handshake. The client is given back, untouched, if there is no place for it, if
@@ -103,7 +105,7 @@ impl Relay {
             // No runner could read it; the front door can tell the client.
             Err(error) => return Err(GivenBack::new(client, Refusal::BadRequest, error.to_string())),
         };
-        let mut agent = match upstream::connect(&self.target).await {
+        let mut agent = match upstream::connect(&self.target, &self.trust).await {
             Ok(agent) => agent,
             Err(error) => return Err(GivenBack::new(client, Refusal::ConnectFailed, error.to_string())),
         };
@@ -134,7 +136,7 @@ impl Relay {
     fn open(
         self: &Rc<Self>,
         client: Client,
-        agent: TcpStream,
+        agent: Stream,
         request: Request,
         answer: Answer,
     ) -> Conversation {

@@ -11,6 +11,7 @@ use myagent_host::{Host, HostConfig, LoadError};
 use myagent_journal::Journal;
 use myagent_relay::relay::{Relay, Target};
 use myagent_relay::{Client, GivenBack};
+use myagent_tls::Trust;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
@@ -134,7 +135,8 @@ impl Runner {
             AgentLaunch::File { .. } => return Err("an agent file is not relayed".to_owned()),
         };
         let instance = format!("{}-{}", self.spec.service, self.spec.index);
-        let relay = Relay::new(target, self.table.clone(), self.spec.service.clone(), instance);
+        let relay =
+            Relay::new(target, Trust::system(), self.table.clone(), self.spec.service.clone(), instance);
         self.backend.replace(Backend::Relay(relay));
         Ok(())
     }

@@ -30,6 +30,7 @@ pub use ports::{Ports, binds, port_holder};
 pub use process::start_time;
 
 use myagent_core::Clock;
+use myagent_tls::Trust;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,4 +53,6 @@ pub struct Config {
     pub random: fn() -> f64,
     /// A new UUID.
     pub new_id: fn() -> uuid::Uuid,
+    /// Whom probes of external services trust.
+    pub trust: Trust,
 }

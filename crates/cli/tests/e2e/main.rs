@@ -28,4 +28,5 @@ mod resume;
 mod secrets;
 mod side_by_side;
 mod statistics;
+mod tls;
 mod wire;

@@ -6,3 +6,4 @@ mod frames;
 mod http;
 mod notices;
 mod rig;
+mod tls;
