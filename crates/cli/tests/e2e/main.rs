@@ -3,11 +3,13 @@
 
 mod acceptance;
 mod adapters;
+mod back_pressure;
 mod background;
 mod bad_input;
 mod busy;
 mod changes;
 mod clients;
+mod conformance;
 mod connections;
 mod conversations;
 mod crash_loop;

@@ -3,6 +3,7 @@
 use myagent_core::wire::control::{Closed, Report};
 use myagent_core::wire::handover::Offer;
 use myagent_core::{Clock, ConnectionId};
+use myagent_relay::relay::Config;
 use myagent_relay::{Client, GivenBack, Relay, Table, Target};
 use myagent_tls::Trust;
 use std::cell::RefCell;
@@ -57,7 +58,14 @@ impl Rig {
     /// A front door with so many places (0: no limit) before this agent.
     pub(crate) async fn of(target: Target, trust: Trust, max_places: u32) -> std::io::Result<Self> {
         let table = Table::new(Arc::new(Epoch), Duration::from_secs(30), max_places);
-        let relay = Relay::new(target, trust, table.clone(), "chat".to_owned(), "chat-0".to_owned());
+        let config = Config {
+            target,
+            trust,
+            service: "chat".to_owned(),
+            instance: "chat-0".to_owned(),
+            slow_client: Duration::from_secs(30),
+        };
+        let relay = Relay::new(config, table.clone());
         let (listener, front) = listen().await?;
         let given_back = Rc::<RefCell<Vec<_>>>::default();
         let rig = Self { table, front, given_back: Rc::clone(&given_back) };
@@ -85,6 +93,11 @@ impl Rig {
             .connect()
             .await?
             .0)
+    }
+
+    /// What the runner does when the agent's process has ended.
+    pub(crate) fn agent_dies(&self) {
+        self.table.close_all(1012, "agent ended");
     }
 
     /// A raw client that has sent these bytes.
