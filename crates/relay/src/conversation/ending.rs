@@ -5,6 +5,7 @@
 use super::{Active, Mode};
 use crate::codec::{Opcode, write_close, write_masked_frame};
 use crate::heartbeat::Beat;
+use rustix::event::{PollFd, PollFlags};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -12,6 +13,8 @@ use tokio::time::Instant;
 
 /// How long a client may take to close once it has been sent everything.
 const CLIENT_LINGER: Duration = Duration::from_secs(5);
+/// How long both sides may take to end once the agent has sent a close frame.
+const CLOSE_LINGER: Duration = Duration::from_secs(30);
 /// How long an agent may go on once its client has closed.
 const AGENT_LINGER: Duration = Duration::from_secs(30);
 /// How long the end of an agent's connection and the word that the agent itself has ended wait for each other; whichever comes
@@ -148,7 +151,11 @@ impl Active {
             return Poll::Pending;
         }
         if self.up.keeps() {
-            // The agent does not read, so neither do we: the client cannot be heard.
+            // The agent does not read, so neither do we: the client cannot be heard, only be seen to have gone.
+            if has_gone(&self.client) {
+                self.note(1006, "the client went away");
+                self.linger_at_most(AGENT_LINGER);
+            }
             self.heart.heard(now);
         }
         match self.heart.check(now) {
@@ -186,9 +193,12 @@ impl Active {
         self.entry.close(code, &reason);
     }
 
-    /// The client is pinged.
+    /// The client is pinged: not behind a close frame.
     pub(super) fn beats(&self) -> bool {
-        matches!(self.mode, Mode::Frames) && self.up.is_open() && self.down.is_open()
+        matches!(self.mode, Mode::Frames)
+            && self.up.is_open()
+            && self.down.is_open()
+            && self.down.scanner.close().is_none()
     }
 
     pub(super) fn linger_at_most(&mut self, time: Duration) {
@@ -208,8 +218,18 @@ impl Active {
         if self.ending.is_none() {
             self.ending = Some((code, reason.to_owned()));
         }
+        if self.linger.is_none() && self.down.scanner.close().is_some() {
+            self.linger_at_most(CLOSE_LINGER);
+        }
         true
     }
+}
+
+/// Whether the other side has closed its side, or the connection is broken, whatever is still unread.
+fn has_gone(socket: &TcpStream) -> bool {
+    let mut watched = [PollFd::new(socket, PollFlags::RDHUP)];
+    let now = rustix::event::Timespec::default();
+    rustix::event::poll(&mut watched, Some(&now)).is_ok_and(|count| count > 0)
 }
 
 /// The other side sees a broken connection, as it is, when the socket is closed.

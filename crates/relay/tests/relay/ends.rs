@@ -218,6 +218,47 @@ fn a_client_that_takes_nothing_is_dropped_as_slow() -> Outcome {
 }
 
 #[test]
+fn a_client_that_goes_is_noticed_even_if_the_agent_does_not_read() -> Outcome {
+    run_paused(async {
+        for breaks in [false, true] {
+            let (rig, mut client, agent) = raw_pair().await?;
+            // More than fits anywhere.
+            let frame = vec![7; 1 << 20];
+            client.write_all(&[&[0x82, 0xff][..], &(1_u64 << 40).to_be_bytes(), &[0; 4]].concat()).await?;
+            while let Ok(sent) =
+                tokio::time::timeout(Duration::from_millis(100), client.write_all(&frame)).await
+            {
+                sent?;
+            }
+            if breaks {
+                client.set_zero_linger()?;
+            }
+            drop(client);
+            let closed = rig.closed().await;
+            assert_eq!((closed.code, closed.reason.as_str()), (1006, "the client went away"));
+            drop(agent);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_close_that_nobody_answers_ends_all_the_same() -> Outcome {
+    run_paused(async {
+        let start = tokio::time::Instant::now();
+        let (rig, mut client, mut agent) = raw_pair().await?;
+        agent.write_all(&close_frame(4001, "enough")).await?;
+        // No ping of ours comes behind it.
+        assert_eq!(read_to_end(&mut client).await?, close_frame(4001, "enough"));
+        let closed = rig.closed().await;
+        assert_eq!((closed.code, closed.reason.as_str()), (4001, "enough"));
+        assert!((30..60).contains(&start.elapsed().as_secs()));
+        drop((client, agent));
+        Ok(())
+    })
+}
+
+#[test]
 fn an_agent_that_ignores_the_end_of_its_client_is_cut_off() -> Outcome {
     run_paused(async {
         let (rig, mut client, agent) = raw_pair().await?;
