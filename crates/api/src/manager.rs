@@ -4,8 +4,10 @@ use futures_util::future::BoxFuture;
 use myagent_control::StopAll;
 use myagent_core::Problem;
 use myagent_core::request::ListenRequest;
-use myagent_core::view::InfoView;
+use myagent_core::routing::{ExplainRequest, Explanation};
+use myagent_core::view::{InfoView, UpgradeView};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// The manager process, as far as the API needs it.
 pub trait Manager: Send + Sync + 'static {
@@ -14,6 +16,13 @@ pub trait Manager: Send + Sync + 'static {
 
     /// Opens a listener for as long as the guard of the answer lives.
     fn listen(&self, request: ListenRequest) -> BoxFuture<'_, Result<OpenListener, Problem>>;
+
+    /// Who would get a client now, and why.
+    fn explain(&self, request: ExplainRequest) -> BoxFuture<'_, Result<Explanation, Problem>>;
+
+    /// Has a new process of this program take over: the listening sockets, the lock, the fleet. Answers when it has; then this
+    /// one ends.
+    fn upgrade(&self, program: PathBuf) -> BoxFuture<'_, Result<UpgradeView, Problem>>;
 
     /// Ends the manager; answers when everything is stopped (or let go of). The process exits after that.
     fn shut_down(&self, instances: StopAll, who: String) -> BoxFuture<'_, Result<(), Problem>>;

@@ -1,8 +1,9 @@
 //! What the program takes: the table of commands. What they do is in `commands`; arguments that several share in `args`.
 
 use crate::args::looking::{ConnectionsArgs, DisconnectArgs, EventsArgs, HealthArgs, LogsArgs};
+use crate::args::route::RouteCommand;
 use crate::args::select::Selection;
-use crate::args::server::{ApiArgs, DaemonArgs, ProxyArgs, ShutdownArgs, UpArgs};
+use crate::args::server::{ApiArgs, DaemonArgs, ProxyArgs, ShutdownArgs, UpArgs, UpgradeArgs};
 use crate::args::service::{RegisterArgs, UpdateArgs};
 use crate::exit;
 use crate::output::Format;
@@ -148,6 +149,15 @@ pub(crate) enum Command {
         myagent-manager disconnect 0199d3a0-4f2c --reason 'come back later' --code 1013\n\n\
         Exit code 1 if one of them is not open, or does not end within two seconds.")]
     Disconnect(DisconnectArgs),
+    /// Routing rules: which clients go to which services; and who would get a client.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+        myagent-manager route add v2 --when 'header.X-API-Version equals v2' --to-tag v2\n  \
+        myagent-manager route explain /chat --ip 192.168.1.7\n\n\
+        Rules are for clients that name neither a service (/s/NAME/…, ?service=) nor a tag (?tag=) nor a known session."
+    )]
+    Route(Box<RouteCommand>),
     /// Show what happened: who, what, to which service, why.
     #[command(after_help = "Example:\n  myagent-manager events -f --service weather")]
     Events(EventsArgs),
@@ -171,6 +181,13 @@ pub(crate) enum Command {
     /// End the manager: stop all instances, or let them go on.
     #[command(after_help = "Example:\n  myagent-manager shutdown --keep-services")]
     Shutdown(ShutdownArgs),
+    /// Have a new process take over from the manager that runs: no conversation is cut, no client refused.
+    #[command(after_help = "Examples:\n  \
+        myagent-manager upgrade\n  myagent-manager upgrade --program /opt/myagent/2.0/myagent-manager\n\n\
+        The new process takes the listening sockets over and finds all instances again; the old one finishes the handshakes \
+        that are under way and ends. Runners go on with their old program until their instance is restarted. If the new \
+        program cannot take over, the old one goes on.")]
+    Upgrade(UpgradeArgs),
     /// Write the completions of a shell to standard output.
     #[command(
         after_help = "Example:\n  myagent-manager completions bash > /etc/bash_completion.d/myagent-manager"
@@ -186,30 +203,55 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    /// Each command with its whole name, those below another one included.
+    fn all_commands() -> Vec<(String, clap::Command)> {
+        let mut all = Vec::new();
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name().to_owned();
+            let below = command
+                .get_subcommands()
+                .map(|below| (format!("{name} {}", below.get_name()), below.clone()));
+            all.extend(below.collect::<Vec<_>>());
+            all.push((name, command.clone()));
+        }
+        all
+    }
+
     #[test]
     fn the_table_of_commands_is_consistent_and_each_has_an_example() {
         Cli::command().debug_assert();
-        for command in Cli::command().get_subcommands() {
-            let name = command.get_name();
+        for (name, command) in all_commands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(&format!("myagent-manager {name}")), "{name} has no example");
             assert!(command.get_about().is_some(), "{name} says nothing of itself");
         }
     }
 
+    /// Words as a shell splits them, with single quotes only.
+    fn split(line: &str) -> Vec<String> {
+        let (mut words, mut quoted) = (vec![String::new()], false);
+        for c in line.chars() {
+            match c {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted => words.push(String::new()),
+                c => words.last_mut().unwrap().push(c),
+            }
+        }
+        words
+    }
+
     #[test]
     fn every_example_is_accepted() {
         let mut checked = 0;
-        for command in Cli::command().get_subcommands() {
+        for (_, command) in all_commands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             for line in help.lines().map(str::trim).filter(|line| line.starts_with("myagent-manager ")) {
-                let line = line.split(" > ").next().unwrap_or_default().replace('\'', "");
-                let words = line.split_ascii_whitespace();
+                let words = split(line.split(" > ").next().unwrap_or_default());
                 Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
                 checked += 1;
             }
         }
-        assert!(checked > 20, "only {checked} examples were found");
+        assert!(checked > 30, "only {checked} examples were found");
     }
 
     #[test]

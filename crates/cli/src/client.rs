@@ -202,6 +202,11 @@ pub(crate) fn connection_path(id: &str, rest: &str) -> String {
     format!("/api/v1/connections/{}{rest}", escape(id))
 }
 
+/// The path of a rule, with whatever a person typed as its name.
+pub(crate) fn rule_path(name: &str) -> String {
+    format!("/api/v1/routing/rules/{}", escape(name))
+}
+
 /// A query of the values that are given.
 pub(crate) fn query(pairs: &[(&str, Option<String>)]) -> String {
     let given = pairs.iter().filter_map(|(name, value)| Some(format!("{name}={}", escape(value.as_ref()?))));

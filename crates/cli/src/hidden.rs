@@ -33,6 +33,16 @@ pub(crate) fn clear_tree(file: Option<OsString>) -> ExitCode {
     exit::report(clear())
 }
 
+/// `take-over`: a new manager, in place of the one that starts it.
+pub(crate) fn take_over() -> ExitCode {
+    crate::lifecycle::upgrade::new::take_over()
+}
+
+/// `follow --data-dir DIR`: in place of a manager in the foreground that was taken over from.
+pub(crate) fn follow(args: impl Iterator<Item = OsString>) -> ExitCode {
+    crate::lifecycle::upgrade::follow::follow(args)
+}
+
 /// `reference FOLDER`: writes the pages of `docs/reference`.
 pub(crate) fn reference(folder: Option<OsString>) -> ExitCode {
     let write = || crate::reference::write(&PathBuf::from(folder.context("the folder is missing")?));

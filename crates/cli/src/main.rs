@@ -33,6 +33,14 @@ fn main() -> ExitCode {
             hidden::runner()
         }
         Some("exec-agent") => myagent_runner::exec_agent(args),
+        Some("take-over") => {
+            name_process(c"myagent-manager");
+            hidden::take_over()
+        }
+        Some("follow") => {
+            name_process(c"myagent-manager");
+            hidden::follow(args)
+        }
         Some("clear-tree") => hidden::clear_tree(args.next()),
         Some("reference") => hidden::reference(args.next()),
         _ => {

@@ -1,7 +1,9 @@
 //! Puts a manager together: store, engine, front door, API. The only place that knows them all.
 
 use crate::clock::SystemClock;
+use crate::datadir::DataDir;
 use crate::lifecycle::Held;
+use crate::lifecycle::upgrade::{self, messages::PassedListener};
 use crate::listeners::Listeners;
 use anyhow::{Context, Result};
 use myagent_api::{ApiState, Manager, OpenListener, Transport};
@@ -9,13 +11,14 @@ use myagent_control::{Engine, Handle, StopAll, SweepInterval};
 use myagent_core::Clock;
 use myagent_core::error::Problem;
 use myagent_core::request::ListenRequest;
+use myagent_core::routing::{ExplainRequest, Explanation};
 use myagent_core::settings::Settings;
-use myagent_core::view::InfoView;
+use myagent_core::view::{InfoView, UpgradeView};
 use myagent_store::{SecretKey, Store};
 use std::fs;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,26 +38,62 @@ pub(crate) struct Running {
     process: Arc<Process>,
     tasks: JoinSet<()>,
     engine: Option<Engine>,
-    closing: CancellationToken,
-    ended: watch::Receiver<bool>,
+    ended: watch::Receiver<Option<Ended>>,
+}
+
+/// How it was started, which a process that takes over keeps in part.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    /// `--allow-sources`.
+    pub(crate) allow_sources: Option<Vec<String>>,
+    /// `--interval`, seconds.
+    pub(crate) interval: Option<f64>,
+    /// Whoever started this process waits for its end: a terminal, a container, systemd.
+    pub(crate) is_waited_for: bool,
 }
 
 /// The process, as far as the API may ask of it.
-struct Process {
-    control: Handle,
-    listeners: Arc<Listeners>,
+pub(crate) struct Process {
+    pub(crate) control: Handle,
+    pub(crate) listeners: Arc<Listeners>,
+    pub(crate) held: Arc<Held>,
+    pub(crate) overrides: Overrides,
+    /// The command socket, to be passed on.
+    pub(crate) unix: std::os::unix::net::UnixListener,
+    /// Ends the acceptance of commands.
+    pub(crate) unix_closing: CancellationToken,
+    /// Held while somebody takes over.
+    pub(crate) upgrading: tokio::sync::Mutex<()>,
     info: InfoView,
-    ended: watch::Sender<bool>,
+    ended: watch::Sender<Option<Ended>>,
 }
 
-/// Starts everything but TCP listeners and the engine. Errors name what could not be opened.
-pub(crate) fn start(held: Held, settings: Settings, interval: Option<f64>) -> Result<Running> {
+/// Why a manager has ended that was not told by a signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was shut down.
+    ShutDown,
+    /// Another process, of this program, has taken over.
+    Upgraded(PathBuf),
+    /// Nobody could, after it had let go.
+    Failed,
+}
+
+/// Starts everything but TCP listeners and the engine. `unix`: the command socket, if it was passed on. Errors name what
+/// could not be opened.
+pub(crate) fn start(
+    held: Held,
+    settings: Settings,
+    overrides: Overrides,
+    unix: Option<std::os::unix::net::UnixListener>,
+) -> Result<Running> {
     raise_descriptor_limit();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let held = Arc::new(held);
     let key = SecretKey::load_or_create(held.data.path())?;
     let store = Store::open(held.data.database(), key)?;
-    let sweep = interval
+    let sweep = overrides
+        .interval
         .map_or_else(SweepInterval::default, |seconds| SweepInterval(Duration::from_secs_f64(seconds)));
     let (engine, control) = Engine::new(myagent_control::Config {
         store,
@@ -72,13 +111,13 @@ pub(crate) fn start(held: Held, settings: Settings, interval: Option<f64>) -> Re
         port_range: settings.port_range,
         allow_sources: settings.allow_sources.clone(),
         default_strategy: settings.default_strategy,
+        count_clients: settings.max_connections_per_ip > 0,
         retention_days: settings.retention_days,
         sweep,
     })?;
-    let closing = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let listeners = Arc::new(Listeners::new(settings, control.routing(), Arc::clone(&clock)));
-    let (ended, ended_receiver) = watch::channel(false);
+    let listeners = Arc::new(Listeners::new(settings, &control, Arc::clone(&clock)));
+    let (ended, ended_receiver) = watch::channel(None);
     let info = InfoView {
         name: "myagent-manager".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -86,48 +125,102 @@ pub(crate) fn start(held: Held, settings: Settings, interval: Option<f64>) -> Re
         started_at: clock.now(),
         data_dir: held.data.path().display().to_string(),
         listeners: Default::default(),
+        waiting_clients: 0,
     };
-    let process =
-        Arc::new(Process { control: control.clone(), listeners: Arc::clone(&listeners), info, ended });
+    let unix = match unix {
+        Some(unix) => unix,
+        None => listen_unix(&held.socket())?,
+    };
+    unix.set_nonblocking(true)?;
+    let socket = UnixListener::from_std(unix.try_clone()?)?;
+    let unix_closing = CancellationToken::new();
+    let process = Arc::new(Process {
+        control: control.clone(),
+        listeners: Arc::clone(&listeners),
+        held: Arc::clone(&held),
+        overrides,
+        unix,
+        unix_closing: unix_closing.clone(),
+        upgrading: tokio::sync::Mutex::new(()),
+        info,
+        ended,
+    });
     listeners.serve_api_with({
         let (control, process) = (control.clone(), Arc::clone(&process));
         move |transport| {
             myagent_api::router(ApiState { control: control.clone(), manager: process.clone(), transport })
         }
     });
-    let socket = listen_unix(&held.socket())?;
     let router =
         myagent_api::router(ApiState { control, manager: process.clone(), transport: Transport::Unix });
-    let closed = closing.clone();
     tasks.spawn(async move {
-        if let Err(error) = myagent_api::serve::serve_unix(socket, router, closed).await {
+        if let Err(error) = myagent_api::serve::serve_unix(socket, router, unix_closing).await {
             tracing::error!(%error, "the manager's socket failed");
         }
     });
-    Ok(Running { held, listeners, process, tasks, engine: Some(engine), closing, ended: ended_receiver })
+    Ok(Running { held, listeners, process, tasks, engine: Some(engine), ended: ended_receiver })
 }
 
 impl Running {
-    /// Opens a TCP listener.
+    /// Opens a TCP listener of our own.
     pub(crate) async fn open(&self, request: ListenRequest) -> Result<OpenListener, Problem> {
-        self.listeners.open(request).await
+        self.listeners.open(request, false).await
+    }
+
+    /// Goes on with a TCP listener that was passed on; none: it is somebody else's, and waits to be asked for.
+    pub(crate) async fn adopt(
+        &self,
+        listener: PassedListener,
+        socket: std::net::TcpListener,
+    ) -> Result<Option<OpenListener>, Problem> {
+        self.listeners.adopt(listener, socket).await
     }
 
     /// From now on commands find us, and what shall run is started: not before every listener is open, for a manager that
     /// cannot serve must leave the fleet alone.
     pub(crate) fn begin(&mut self) -> Result<()> {
-        self.held.announce()?;
-        if let Some(engine) = self.engine.take() {
-            self.tasks.spawn(engine.run());
-        }
+        self.announce()?;
+        self.run_engine();
         Ok(())
     }
 
-    /// Waits until somebody has shut the manager down through the API.
-    pub(crate) async fn ended(&self) {
+    /// From now on commands find us.
+    pub(crate) fn announce(&self) -> Result<()> {
+        self.held.announce()
+    }
+
+    /// What shall run is started, and what runs already is found again.
+    pub(crate) fn run_engine(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            self.tasks.spawn(engine.run());
+        }
+    }
+
+    /// Waits until every runner has been found again.
+    pub(crate) async fn attached(&self) {
+        self.process.control.attached().await;
+    }
+
+    /// Accepts no more clients, and waits until those at the door are served or told no.
+    pub(crate) async fn finish_handshakes(&self) {
+        self.listeners.finish_handshakes().await;
+    }
+
+    /// Whether somebody waits for the end of this process.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.process.overrides.is_waited_for
+    }
+
+    /// Whose manager it is.
+    pub(crate) fn data(&self) -> &DataDir {
+        &self.held.data
+    }
+
+    /// Waits until somebody has ended the manager through the API.
+    pub(crate) async fn ended(&self) -> Ended {
         let mut ended = self.ended.clone();
         // The sender lives as long as `process`, which we hold.
-        let _ = ended.wait_for(|ended| *ended).await;
+        ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone()).unwrap_or(Ended::ShutDown)
     }
 
     /// Stops (or lets go of) every instance.
@@ -139,7 +232,7 @@ impl Running {
     pub(crate) async fn finish(mut self) -> Result<()> {
         self.held.withdraw();
         self.listeners.close_all().await;
-        self.closing.cancel();
+        self.process.unix_closing.cancel();
         let tasks = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, tasks).await.is_err() {
             tracing::warn!("some tasks did not end in time");
@@ -152,8 +245,18 @@ impl Process {
     async fn end(&self, instances: StopAll, who: &str) -> Result<(), Problem> {
         self.listeners.stop_accepting().await;
         let result = self.control.shut_down(instances, who).await;
-        self.ended.send_replace(true);
+        self.ended.send_replace(Some(Ended::ShutDown));
         result
+    }
+
+    /// Another process has taken over.
+    pub(crate) fn was_upgraded(&self, program: &Path) {
+        self.ended.send_replace(Some(Ended::Upgraded(program.to_owned())));
+    }
+
+    /// Nobody is the manager any more.
+    pub(crate) fn give_up(&self) {
+        self.ended.send_replace(Some(Ended::Failed));
     }
 }
 
@@ -161,11 +264,20 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl Manager for Process {
     fn info(&self) -> InfoView {
-        InfoView { listeners: self.listeners.open_ones(), ..self.info.clone() }
+        let waiting_clients = self.listeners.waiting_clients();
+        InfoView { listeners: self.listeners.open_ones(), waiting_clients, ..self.info.clone() }
     }
 
     fn listen(&self, request: ListenRequest) -> Boxed<'_, Result<OpenListener, Problem>> {
-        Box::pin(self.listeners.open(request))
+        Box::pin(self.listeners.open(request, true))
+    }
+
+    fn upgrade(&self, program: PathBuf) -> Boxed<'_, Result<UpgradeView, Problem>> {
+        Box::pin(async move { upgrade::old::hand_over(self, &program).await })
+    }
+
+    fn explain(&self, request: ExplainRequest) -> Boxed<'_, Result<Explanation, Problem>> {
+        Box::pin(self.listeners.explain(request))
     }
 
     fn shut_down(&self, instances: StopAll, who: String) -> Boxed<'_, Result<(), Problem>> {
@@ -173,7 +285,7 @@ impl Manager for Process {
     }
 }
 
-fn listen_unix(path: &Path) -> Result<UnixListener> {
+fn listen_unix(path: &Path) -> Result<std::os::unix::net::UnixListener> {
     // We hold the lock: a socket that is there is a dead manager's.
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -181,8 +293,8 @@ fn listen_unix(path: &Path) -> Result<UnixListener> {
         }
         _ => {}
     }
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("failed to listen on {}", path.display()))?;
+    let listener = std::os::unix::net::UnixListener::bind(path)
+        .with_context(|| format!("failed to listen on {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

@@ -4,20 +4,23 @@ use crate::connections::{Audience, Disconnect, Notification};
 use crate::fleet::{Entry, Fleet, Slot, unobserved};
 use crate::handle::{EventFilter, Handle, HealthRecord, RestartMode, StopAll, Views};
 use crate::publish;
+use crate::rules::Rules;
 use crate::sums::SUMS_EVERY;
 use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
 use myagent_core::reconcile::{Action, ActionKind};
 use myagent_core::request::{Changes, NewService};
-use myagent_core::routing::{RoutingSnapshot, Strategy};
+use myagent_core::routing::{CompiledRule, RoutingSnapshot, Rule, Strategy};
 use myagent_core::service::Desired;
 use myagent_core::view::{DisconnectView, NotificationView, ServiceView};
 use myagent_core::wire::sums::Sums;
 use myagent_core::{Clock, ConnectionId, InstanceKey, ServiceId, StartId};
 use myagent_store::{EventDraft, HealthCheck, Store, StoreError, StoredInstance};
 use myagent_supervisor::{
-    Command as InstanceCommand, Deps, OpenConnections, Past, Ports, RunnerRecord, Update, What,
+    Clients, Command as InstanceCommand, Deps, OpenConnections, Past, Ports, RunnerRecord, Sessions, Update,
+    What,
 };
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +58,8 @@ pub struct Config {
     pub allow_sources: Vec<String>,
     /// How a client that no rule routes gets its instance.
     pub default_strategy: Strategy,
+    /// Whether the front door limits connections per client address, for which they are counted.
+    pub count_clients: bool,
     /// Days that events and health checks are kept.
     pub retention_days: u32,
     /// How often everything is planned anew.
@@ -76,6 +81,9 @@ pub(crate) enum Command {
     Events { filter: EventFilter, answer: Answer<Vec<Event>> },
     Disconnect { what: Disconnect, id: ConnectionId, who: String, answer: Answer<DisconnectView> },
     Notify { what: Box<Notification>, to: Audience, who: String, answer: Answer<NotificationView> },
+    CreateRule { body: Value, who: String, answer: Answer<Rule> },
+    ChangeRule { name: String, body: Value, whole: bool, who: String, answer: Answer<Rule> },
+    DeleteRule { name: String, who: String, answer: Answer<()> },
     ShutDown { instances: StopAll, who: String, answer: Answer<()> },
 }
 
@@ -84,6 +92,7 @@ pub struct Engine {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) fleet: Fleet,
+    pub(crate) rules: Rules,
     pub(crate) deps: Deps,
     pub(crate) allow_sources: Vec<String>,
     pub(crate) default_strategy: Strategy,
@@ -112,7 +121,8 @@ impl Engine {
         let (views, view_receiver) = watch::channel(Arc::default());
         let (routing, routing_receiver) = watch::channel(Arc::default());
         let events = broadcast::Sender::new(EVENTS);
-        let connections = OpenConnections::default();
+        let (connections, sessions) = (OpenConnections::default(), Sessions::default());
+        let clients = if config.count_clients { Clients::counting() } else { Clients::default() };
         let handle = Handle {
             commands,
             views: view_receiver,
@@ -120,17 +130,22 @@ impl Engine {
             events: events.clone(),
             log_dir: config.supervisor.log_dir.clone(),
             connections: connections.clone(),
+            sessions: sessions.clone(),
+            clients: clients.clone(),
             clock: config.supervisor.clock.clone(),
         };
         let mut engine = Self {
             store: Arc::new(config.store),
             clock: config.supervisor.clock.clone(),
             fleet: Fleet::default(),
+            rules: Rules::default(),
             deps: Deps {
                 config: config.supervisor,
                 ports: Ports::new(config.port_range),
                 updates,
                 connections,
+                clients,
+                sessions,
             },
             allow_sources: config.allow_sources,
             default_strategy: config.default_strategy,
@@ -179,6 +194,7 @@ impl Engine {
                 entry.retired_instances.insert(key.index, totals);
             }
         }
+        self.load_rules()?;
         let stored = self.store.instances()?;
         let known = stored.iter().map(|instance| instance.start_id).collect();
         let (exe, config) = (self.deps.config.exe.clone(), self.deps.config.clone());
@@ -191,6 +207,22 @@ impl Engine {
         // Of runners that nobody will find again.
         for ((key, _), sums) in live {
             self.retire(key, &sums);
+        }
+        Ok(())
+    }
+
+    fn load_rules(&mut self) -> Result<(), StoreError> {
+        for rule in self.store.rules()? {
+            let (id, name) = (rule.rule_id, rule.spec.name.clone());
+            match CompiledRule::new(rule) {
+                Ok(rule) => self.rules.put(rule),
+                // Of a later version, or edited by hand: it stays stored, and the others hold.
+                Err(errors) => {
+                    let faults = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                    tracing::error!(rule = name, %id, faults, "a stored rule cannot be used");
+                    self.record("manager", "rule.unusable", None, None, format!("rule {name:?}: {faults}"));
+                }
+            }
         }
         Ok(())
     }
@@ -273,6 +305,8 @@ impl Engine {
                 },
                 _ = sweep.tick() => {
                     self.store_checks();
+                    self.deps.sessions.expire();
+                    self.deps.clients.expire();
                     if summed.elapsed() >= SUMS_EVERY {
                         summed = Instant::now();
                         self.store_sums();

@@ -11,7 +11,7 @@ use myagent_core::request::{Changes, LogLine, LogQuery, NewService};
 use myagent_core::routing::RoutingSnapshot;
 use myagent_core::service::Desired;
 use myagent_core::view::{FleetView, ServiceView};
-use myagent_supervisor::OpenConnections;
+use myagent_supervisor::{Clients, OpenConnections, Sessions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -75,6 +75,8 @@ pub struct Handle {
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) log_dir: PathBuf,
     pub(crate) connections: OpenConnections,
+    pub(crate) sessions: Sessions,
+    pub(crate) clients: Clients,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -82,6 +84,16 @@ impl Handle {
     /// The routing snapshot, for the front door.
     pub fn routing(&self) -> watch::Receiver<Arc<RoutingSnapshot>> {
         self.routing.clone()
+    }
+
+    /// Which instance has which session, for the front door.
+    pub fn sessions(&self) -> Sessions {
+        self.sessions.clone()
+    }
+
+    /// Open connections by client address, for the front door.
+    pub fn clients(&self) -> Clients {
+        self.clients.clone()
     }
 
     /// All services, by name.
@@ -253,6 +265,17 @@ impl Handle {
     fn log_instances(&self, name: &str) -> Result<Vec<String>, Problem> {
         let view = self.service(name)?;
         Ok(view.instances.iter().map(|instance| instance.name.clone()).collect())
+    }
+
+    /// Waits until what is known of every instance is fresh: its runner has been found again, or is known to be gone. One that
+    /// is being started anew counts as fresh only when it is ready, so give it a limit.
+    pub async fn attached(&self) {
+        let mut views = self.views.clone();
+        let is_fresh = |view: &Arc<ServiceView>| {
+            view.instances.iter().all(|instance| instance.status != InstanceState::Starting)
+        };
+        // The sender lives as long as the engine; without one there is nothing to wait for.
+        let _ = views.wait_for(|views| views.values().all(is_fresh)).await;
     }
 
     pub(crate) async fn ask<T>(

@@ -18,6 +18,7 @@ mod handle;
 mod logs;
 mod publish;
 mod rolling;
+mod rules;
 mod strays;
 mod sums;
 mod views;

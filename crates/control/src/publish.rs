@@ -3,18 +3,31 @@
 use crate::engine::Engine;
 use crate::fleet::Entry;
 use crate::views;
-use myagent_core::InstanceKey;
 use myagent_core::routing::{RoutedInstance, RoutedService, RoutingSnapshot};
+use myagent_core::{InstanceKey, ServiceId};
 use myagent_store::StoredInstance;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Engine {
     /// Makes the views and the snapshot anew where something changed.
     pub(crate) fn publish(&mut self) {
         let dirty = std::mem::take(&mut self.fleet.dirty);
-        if dirty.is_empty() {
+        let rules_changed = std::mem::take(&mut self.rules.dirty);
+        if dirty.is_empty() && !rules_changed {
             return;
         }
+        if !dirty.is_empty() {
+            self.publish_views(dirty);
+        }
+        let services = self.fleet.services.values().filter_map(|entry| entry.routed.clone()).collect();
+        let previous = Arc::clone(&self.routing.borrow());
+        let snapshot =
+            RoutingSnapshot::build(services, self.rules.all(), self.default_strategy, Some(&previous));
+        self.routing.send_replace(Arc::new(snapshot));
+    }
+
+    fn publish_views(&mut self, dirty: BTreeSet<ServiceId>) {
         let mut all = self.views.borrow().as_ref().clone();
         all.retain(|_, view| self.fleet.services.contains_key(&view.service_id));
         for id in dirty {
@@ -26,10 +39,6 @@ impl Engine {
             }
         }
         self.views.send_replace(Arc::new(all));
-        let services = self.fleet.services.values().filter_map(|entry| entry.routed.clone()).collect();
-        let previous = Arc::clone(&self.routing.borrow());
-        let snapshot = RoutingSnapshot::build(services, Vec::new(), self.default_strategy, Some(&previous));
-        self.routing.send_replace(Arc::new(snapshot));
     }
 }
 

@@ -25,8 +25,14 @@ pub enum Code {
     RoutingFailed,
     /// No connection of that id.
     ConnectionNotFound,
+    /// No rule of that name or id.
+    RuleNotFound,
+    /// A rule has that name.
+    RuleAlreadyExists,
     /// The health check could not be made or failed.
     HealthCheckFailed,
+    /// No new process could take over; the old one goes on.
+    UpgradeFailed,
     /// The manager is ending.
     ShuttingDown,
     /// A listener is open already.
@@ -59,7 +65,10 @@ impl Code {
         Self::InsufficientResources,
         Self::RoutingFailed,
         Self::ConnectionNotFound,
+        Self::RuleNotFound,
+        Self::RuleAlreadyExists,
         Self::HealthCheckFailed,
+        Self::UpgradeFailed,
         Self::ShuttingDown,
         Self::AlreadyListening,
         Self::Forbidden,
@@ -83,7 +92,10 @@ impl Code {
             Self::InsufficientResources => "no free port, descriptor, process or disk space",
             Self::RoutingFailed => "no instance can take the client",
             Self::ConnectionNotFound => "no connection of that id",
+            Self::RuleNotFound => "no rule of that name or id",
+            Self::RuleAlreadyExists => "a rule has that name",
             Self::HealthCheckFailed => "the health check could not be made or failed",
+            Self::UpgradeFailed => "no new process could take over; the old one goes on",
             Self::ShuttingDown => "the manager is ending",
             Self::AlreadyListening => "a listener is open already",
             Self::Forbidden => "the caller may not do this",
@@ -101,12 +113,18 @@ impl Code {
         match self {
             Self::InvalidRequest => 400,
             Self::Forbidden => 403,
-            Self::ServiceNotFound | Self::ConnectionNotFound | Self::NotFound => 404,
+            Self::ServiceNotFound | Self::ConnectionNotFound | Self::RuleNotFound | Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::ServiceAlreadyExists | Self::PortInUse | Self::AlreadyListening => 409,
+            Self::ServiceAlreadyExists
+            | Self::RuleAlreadyExists
+            | Self::PortInUse
+            | Self::AlreadyListening => 409,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
-            Self::ServiceStartFailed | Self::ServiceStopFailed | Self::HealthCheckFailed => 502,
+            Self::ServiceStartFailed
+            | Self::ServiceStopFailed
+            | Self::HealthCheckFailed
+            | Self::UpgradeFailed => 502,
             Self::InsufficientResources | Self::RoutingFailed | Self::ShuttingDown | Self::StorageFailed => {
                 503
             }

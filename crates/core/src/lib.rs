@@ -8,6 +8,7 @@
 //! and who has one in [`connections`];
 //! what manager, runner and proxy say to each other in [`wire`].
 
+pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod connections;

@@ -1,7 +1,7 @@
 //! The settings of the manager itself: `config.toml` in the data directory, `MYAGENT_*` variables, flags.
 
 use crate::error::FieldError;
-use crate::routing::Strategy;
+use crate::routing::{Strategy, TrustedProxies};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -15,6 +15,16 @@ pub struct Settings {
     pub allow_sources: Vec<String>,
     /// Web pages from elsewhere that may connect through the proxy: `https://app.example.org`, or `*`.
     pub allowed_origins: Vec<String>,
+    /// Addresses and networks of proxies before ours, whose `X-Forwarded-For` is believed: `10.0.0.0/8`, `127.0.0.1`.
+    pub trusted_proxies: Vec<String>,
+    /// Whether `trusted_proxies` begin each connection with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// Most open connections through the proxy; 0: no limit.
+    pub max_connections: u32,
+    /// Most of one client address; 0: no limit.
+    pub max_connections_per_ip: u32,
+    /// Most new connections per second; 0: no limit.
+    pub accept_rate: u32,
     /// How a connection that no rule routes gets its instance.
     pub default_strategy: Strategy,
     /// Clients that may wait for an instance that is full or starting.
@@ -35,6 +45,11 @@ impl Default for Settings {
             port_range: (8081, 9000),
             allow_sources: vec!["file".to_owned(), "command".to_owned(), "external".to_owned()],
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            max_connections: 0,
+            max_connections_per_ip: 0,
+            accept_rate: 0,
             default_strategy: Strategy::RoundRobin,
             queue_size: 100,
             queue_timeout: 8.0,
@@ -55,6 +70,23 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "allowed_origins",
         "origins of web pages that may connect through the proxy besides loopback ones; * for all",
+    ),
+    (
+        "trusted_proxies",
+        "addresses and networks of proxies before this one, whose word on a client's address is believed (X-Forwarded-For), e.g. [\"10.0.0.0/8\"]",
+    ),
+    (
+        "proxy_protocol",
+        "true: trusted_proxies begin each connection with a header of the PROXY protocol, version 1 or 2, and are refused without it",
+    ),
+    ("max_connections", "most open connections through the proxy; 0: no limit"),
+    (
+        "max_connections_per_ip",
+        "most of one client address (of IPv6: of a /64); 0: no limit. Behind a proxy set trusted_proxies, too, or all clients count as one",
+    ),
+    (
+        "accept_rate",
+        "most new connections per second, against storms of reconnecting clients; the others are told when to come again; 0: no limit",
     ),
     (
         "default_strategy",
@@ -97,6 +129,11 @@ impl Settings {
                 ));
             }
         }
+        errors.extend(self.read_trusted_proxies().err().unwrap_or_default());
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            let message = "needs trusted_proxies: only from those is the header read";
+            errors.push(FieldError::new("proxy_protocol", message));
+        }
         for (name, value, min, max) in [
             ("queue_timeout", self.queue_timeout, 0.0, 3600.0),
             ("shutdown_timeout", self.shutdown_timeout, 1.0, 86_400.0),
@@ -122,6 +159,15 @@ impl Settings {
             errors.push(FieldError::new("log_level", message));
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// The proxies whose word is believed; [`Settings::validate`] tells what cannot be read.
+    pub fn trusted_proxies(&self) -> TrustedProxies {
+        self.read_trusted_proxies().unwrap_or_default()
+    }
+
+    fn read_trusted_proxies(&self) -> Result<TrustedProxies, Vec<FieldError>> {
+        TrustedProxies::parse("trusted_proxies", &self.trusted_proxies)
     }
 
     /// How long a client may wait.
@@ -150,10 +196,17 @@ mod tests {
 
     #[test]
     fn each_fault_is_named() {
+        let proxy = Settings { proxy_protocol: true, ..Settings::default() };
+        assert_eq!(proxy.validate().unwrap_err()[0].field, "proxy_protocol");
         let settings = Settings {
             port_range: (9, 1),
             allow_sources: vec!["all".into()],
             allowed_origins: vec!["x".into()],
+            trusted_proxies: vec!["::1".into(), "10.0.0.0/33".into()],
+            proxy_protocol: false,
+            max_connections: 1,
+            max_connections_per_ip: 1,
+            accept_rate: 1,
             default_strategy: Strategy::Manual,
             queue_timeout: -1.0,
             shutdown_timeout: 0.0,
@@ -168,6 +221,7 @@ mod tests {
                 "port_range",
                 "allow_sources",
                 "allowed_origins",
+                "trusted_proxies[1]",
                 "queue_timeout",
                 "shutdown_timeout",
                 "default_strategy",

@@ -4,6 +4,7 @@ use crate::config::ServiceConfig;
 use crate::health::Health;
 use crate::ids::{ConnectionId, ServiceId};
 use crate::instance::{Exit, InstanceState};
+use crate::routing::Rule;
 use crate::service::{Desired, Source};
 use crate::wire::sessions::SessionTotals;
 use crate::wire::sums::{Totals, Traffic};
@@ -12,6 +13,20 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+
+/// A routing rule, with what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleView {
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: Rule,
+    /// What went by it, since it has its name.
+    #[serde(default)]
+    pub stats: Traffic,
+    /// What it names that is not there now, as sentence fragments with the field before them.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
 
 /// A service with everything that is known of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -294,6 +309,20 @@ pub struct InfoView {
     pub data_dir: String,
     /// Open listeners by kind: `proxy` and `api`.
     pub listeners: BTreeMap<String, Vec<SocketAddr>>,
+    /// Clients that wait for an instance.
+    #[serde(default)]
+    pub waiting_clients: u32,
+}
+
+/// A new process of the manager has taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeView {
+    /// Its process.
+    pub pid: u32,
+    /// Version of its program.
+    pub version: String,
+    /// Version of the program before.
+    pub previous_version: String,
 }
 
 /// A list, or a page of one.

@@ -4,6 +4,7 @@
 //! the first moment, so that a child started meanwhile cannot inherit a client's socket.
 
 use crate::peer::check_peer;
+use crate::watched::Watched;
 use myagent_core::wire::handover::MAX_MESSAGE;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -17,7 +18,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 /// Room asked for in the kernel, so that a few of the largest messages fit before a sender has to wait.
@@ -36,7 +36,7 @@ thread_local! {
 /// One end of a connected SEQPACKET socket. Dropping it closes it; descriptors on their way to it are closed too.
 #[derive(Debug)]
 pub struct Channel {
-    socket: AsyncFd<OwnedFd>,
+    socket: Watched,
 }
 
 /// What came with a message; its bytes are in the buffer given to [`Channel::recv`].
@@ -74,13 +74,19 @@ impl Channel {
         Ok((Self::from_fd(one)?, Self::from_fd(two)?))
     }
 
+    /// Two connected ends, one of them as a descriptor for another process: its standard input, for instance.
+    pub fn pair_for_child() -> io::Result<(Self, OwnedFd)> {
+        let (one, two) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None)?;
+        Ok((Self::from_fd(one)?, two))
+    }
+
     /// Takes a connected, nonblocking SEQPACKET socket.
-    pub(crate) fn from_fd(socket: OwnedFd) -> io::Result<Self> {
+    pub fn from_fd(socket: OwnedFd) -> io::Result<Self> {
         // The kernel reports twice what was asked for, and caps it; the default is enough where it is large already.
         if sockopt::socket_send_buffer_size(&socket)? < 2 * SEND_BUFFER {
             sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
         }
-        Ok(Self { socket: register(socket, Interest::READABLE | Interest::WRITABLE)? })
+        Ok(Self { socket: Watched::new(socket, Interest::READABLE | Interest::WRITABLE)? })
     }
 
     /// Sends one message, waiting until there is room for it. The descriptor stays open here: close it after this returned
@@ -116,15 +122,6 @@ impl AsRawFd for Channel {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.get_ref().as_raw_fd()
     }
-}
-
-/// Puts a socket under the runtime's watch.
-#[expect(
-    deprecated,
-    reason = "the replacement is unsafe because a type could change its descriptor while it is watched; an OwnedFd cannot"
-)]
-pub(crate) fn register(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(socket, interest)
 }
 
 fn check_length(message: &[u8]) -> io::Result<()> {

@@ -7,7 +7,9 @@
 mod channel;
 mod listener;
 mod peer;
+mod watched;
 
 pub use channel::{Channel, Received};
 pub use listener::Listener;
 pub use peer::{check_peer, peer_uid};
+pub use watched::Watched;

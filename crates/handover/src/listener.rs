@@ -1,16 +1,15 @@
 //! The listening side: a socket file that only our user can reach.
 
-use crate::channel::{Channel, FLAGS, register};
+use crate::channel::{Channel, FLAGS};
 use crate::peer::check_peer;
+use crate::watched::Watched;
 use rustix::fs::Mode;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -19,7 +18,7 @@ const BACKLOG: i32 = 128;
 /// the next [`Listener::bind`] removes it anyway.
 #[derive(Debug)]
 pub struct Listener {
-    socket: AsyncFd<OwnedFd>,
+    socket: Watched,
 }
 
 impl Listener {
@@ -33,7 +32,7 @@ impl Listener {
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
-        Ok(Self { socket: register(socket, Interest::READABLE)? })
+        Ok(Self { socket: Watched::new(socket, Interest::READABLE)? })
     }
 
     /// Waits for the next channel; peers of other users are closed and not reported. Cancel-safe. An error (too many open

@@ -1,5 +1,6 @@
 //! Plain HTTP answers of the front door's own, and the polite end of a socket after one.
 
+use crate::head::HeadError;
 use myagent_core::{Code, Problem};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +13,7 @@ const WRITE_TIME: Duration = Duration::from_secs(5);
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// One answer; the connection ends with it.
+/// One answer.
 pub(crate) struct Answer {
     status: &'static str,
     /// Further header lines, each with its line end.
@@ -28,9 +29,15 @@ impl Answer {
         Self { status: "200 OK", headers: String::new(), content_type: "application/json", body }
     }
 
-    /// The head could not be read.
-    pub(crate) fn bad_head(status: &'static str, detail: String) -> Self {
-        Self::problem(status, Code::InvalidRequest, detail)
+    /// The head could not be read; none where nothing is to be said.
+    pub(crate) fn bad_head(error: &HeadError) -> Option<Self> {
+        let status = match error {
+            HeadError::TooLarge => "431 Request Header Fields Too Large",
+            HeadError::Late => "408 Request Timeout",
+            HeadError::Bad(_) => "400 Bad Request",
+            HeadError::Left | HeadError::SentAway => return None,
+        };
+        Some(Self::problem(status, Code::InvalidRequest, error.to_string()))
     }
 
     /// A page from elsewhere.
@@ -60,17 +67,23 @@ impl Answer {
         Self { status, headers: String::new(), content_type: "application/problem+json", body }
     }
 
-    /// Sends it and ends the connection. Errors are the client's loss only: it left.
-    pub(crate) async fn send(self, mut stream: TcpStream, without_body: bool) {
+    /// The whole of it. `keeps_alive`: the client may send another request behind it.
+    pub(crate) fn bytes(&self, keeps_alive: bool, without_body: bool) -> String {
         let Self { status, headers, content_type, body } = self;
-        let connection = if headers.starts_with("Upgrade") { "Upgrade, close" } else { "close" };
-        let text = format!(
+        let upgrade = if headers.starts_with("Upgrade") { "Upgrade, " } else { "" };
+        let connection = if keeps_alive { "keep-alive" } else { "close" };
+        format!(
             "HTTP/1.1 {status}\r\n{headers}Content-Type: {content_type}\r\nContent-Length: {}\r\n\
-             Connection: {connection}\r\n\r\n{}",
+             Connection: {upgrade}{connection}\r\n\r\n{}",
             body.len(),
-            if without_body { "" } else { &body }
-        );
-        send_and_end(&mut stream, text.as_bytes()).await;
+            if without_body { "" } else { body }
+        )
+    }
+
+    /// Sends it to a client that may ask again; false: it has left, or does not read.
+    pub(crate) async fn write(&self, stream: &mut TcpStream, without_body: bool) -> bool {
+        let text = self.bytes(true, without_body);
+        matches!(timeout(WRITE_TIME, stream.write_all(text.as_bytes())).await, Ok(Ok(())))
     }
 }
 

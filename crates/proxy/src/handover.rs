@@ -1,11 +1,15 @@
 //! Offering clients to runners: one take-over channel per runner, opened when the first client is for it.
 //!
-//! An offer moves the socket: once it is sent our own descriptor is closed, and only the runner's answer says what became of
-//! the client: taken, or given back with its socket. A task per channel reads the answers. A runner that leaves an offer
-//! unanswered for a second is *silent* and gets no more until it says something. Who is tried next is not decided here.
+//! An offer moves the client: once it is sent our own descriptor is closed, what is known of its way waits in the runner's
+//! table of pending offers, and only the runner's answer says what became of it: taken, or given back with its socket, and
+//! then it goes on from here. A task per channel reads the answers. A runner that leaves an offer unanswered for a second is
+//! *silent* and gets no more until it says something. Who is tried next is not decided here.
 
 use crate::ProxyEvent;
-use crate::client::{self, Client};
+use crate::client::{Client, Socket};
+use crate::head;
+use crate::journey::{Journey, is_failure};
+use crate::route;
 use crate::thread::Thread;
 use myagent_core::routing::{RoutedInstance, RoutingSnapshot, Strategy};
 use myagent_core::wire::handover::{Down, Offer, Refusal, Up, decode, encode};
@@ -19,10 +23,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::sync::{Notify, OnceCell, oneshot};
+use tokio::sync::{Notify, OnceCell};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// How long a runner may leave an offer unanswered.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -42,7 +46,9 @@ pub(crate) struct Link {
     takeover: Arc<Path>,
     channel: OnceCell<Rc<Channel>>,
     /// Offers sent and not answered yet.
-    pending: RefCell<HashMap<ConnectionId, oneshot::Sender<Answer>>>,
+    pending: RefCell<HashMap<ConnectionId, Pending>>,
+    /// Somebody looks whether they are answered in time.
+    is_watched: Cell<bool>,
     last_heard: Cell<Option<Instant>>,
     is_silent: Cell<bool>,
     /// No longer in the snapshot: ends when nothing is pending.
@@ -52,22 +58,25 @@ pub(crate) struct Link {
     retire: Notify,
 }
 
-/// A runner's answer.
-enum Answer {
-    Taken,
-    GivenBack { client: Client, reason: Refusal, detail: String },
+/// What is known of a client in the hands of a runner that has not answered yet.
+struct Pending {
+    journey: Journey,
+    /// The session that the client names.
+    session: Option<String>,
+    sent_at: Instant,
+    /// It was noticed that the answer is late.
+    is_late: bool,
+    /// A shutdown waits for the answer.
+    #[expect(dead_code, reason = "held, not read")]
+    token: TaskTrackerToken,
 }
 
-/// What became of an offer.
+/// What became of sending an offer.
 pub(crate) enum Offered {
-    /// The runner has the client.
-    Taken,
-    /// The runner ended, or the proxy does, with the client's socket in its hands.
-    Lost,
-    /// The client is here again.
-    GivenBack { client: Client, reason: Refusal, detail: String },
+    /// The client is the runner's, or on its way back.
+    Sent,
     /// It could not be sent; the client is still here.
-    NotSent { client: Client, detail: String },
+    NotSent(Box<(Client, Journey)>),
 }
 
 /// Why a client is offered to a runner, as the runner is told.
@@ -77,11 +86,8 @@ pub(crate) struct Reason {
     pub(crate) rule: Option<String>,
     /// Which offer of this client it is.
     pub(crate) attempt: u32,
-}
-
-/// Whether giving a client back for this is the instance's fault; being full or on its way out is none.
-pub(crate) fn is_failure(reason: Refusal) -> bool {
-    matches!(reason, Refusal::ConnectFailed | Refusal::UpstreamError)
+    /// The session that the client names.
+    pub(crate) session: Option<String>,
 }
 
 impl Runners {
@@ -95,6 +101,7 @@ impl Runners {
                 takeover: Arc::clone(&instance.takeover),
                 channel: OnceCell::new(),
                 pending: RefCell::default(),
+                is_watched: Cell::new(false),
                 last_heard: Cell::new(None),
                 is_silent: Cell::new(false),
                 is_retired: Cell::new(false),
@@ -137,11 +144,6 @@ impl Runners {
 }
 
 impl Link {
-    /// Which instance.
-    pub(crate) fn key(&self) -> InstanceKey {
-        self.key
-    }
-
     /// The open channel; many clients may ask at once and one of them opens it.
     async fn channel(self: &Rc<Self>, thread: &Rc<Thread>) -> io::Result<Rc<Channel>> {
         let open = async {
@@ -153,62 +155,103 @@ impl Link {
         if self.has_ended.get() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(channel) }
     }
 
-    /// Offers a client and waits for the answer, however long it takes; `on_silence` is called once if it takes longer than
-    /// a second.
+    /// Offers a client now, if the channel is open and has room; otherwise the client is returned.
+    pub(crate) fn try_offer(
+        self: &Rc<Self>,
+        thread: &Rc<Thread>,
+        client: Client,
+        why: Reason,
+    ) -> Result<(), Box<(Client, Reason)>> {
+        let Some(channel) = self.channel.get().filter(|_| !self.has_ended.get()) else {
+            return Err(Box::new((client, why)));
+        };
+        let sent = {
+            let mut message = thread.message.borrow_mut();
+            encode(&mut message, &offer_of(&client, &why), &[&client.bytes])
+                .map_err(io::Error::other)
+                .and_then(|()| channel.try_send(&message, Some(client.socket.as_fd())))
+        };
+        match sent {
+            Ok(()) => {
+                self.note_sent(thread, client, why.session, Journey::default());
+                Ok(())
+            }
+            // The long way finds out what is wrong.
+            Err(_) => Err(Box::new((client, why))),
+        }
+    }
+
+    /// Offers a client, and waits until that is sent.
     pub(crate) async fn offer(
         self: &Rc<Self>,
         thread: &Rc<Thread>,
         client: Client,
         why: Reason,
-        on_silence: impl FnOnce(),
+        mut journey: Journey,
     ) -> Offered {
-        let channel = match self.channel(thread).await {
-            Ok(channel) => channel,
-            Err(error) => {
-                thread.runners.remove(self);
-                thread.failed(self.key, self.start_id);
-                return not_sent(client, &error);
-            }
+        let sent = async {
+            let channel = self.channel(thread).await?;
+            let mut message = Vec::new();
+            encode(&mut message, &offer_of(&client, &why), &[&client.bytes]).map_err(io::Error::other)?;
+            // `TimedOut`: the runner does not read its socket.
+            timeout(SILENCE, channel.send(&message, Some(client.socket.as_fd()))).await?
         };
-        let id = client.connection_id;
-        let (sender, mut answer) = oneshot::channel();
-        self.pending.borrow_mut().insert(id, sender);
-        let sent_at = Instant::now();
-        if let Err(error) = send(thread, &channel, &client, why).await {
-            self.pending.borrow_mut().remove(&id);
-            thread.failed(self.key, self.start_id);
-            if error.kind() == io::ErrorKind::TimedOut {
-                self.mark_silent(thread);
+        match sent.await {
+            Ok(()) => {
+                self.note_sent(thread, client, why.session, journey);
+                Offered::Sent
             }
-            return not_sent(client, &error);
-        }
-        // The runner has a descriptor of its own now; ours must be gone before it can close the connection.
-        drop(client);
-        let mut answered = timeout(SILENCE, &mut answer).await;
-        if answered.is_err() {
-            if self.last_heard.get().is_none_or(|heard| heard < sent_at) && self.mark_silent(thread) {
+            Err(error) => {
+                if !self.channel.initialized() {
+                    thread.runners.remove(self);
+                }
                 thread.failed(self.key, self.start_id);
-            }
-            on_silence();
-            answered = Ok(answer.await);
-        }
-        match answered {
-            Ok(Ok(Answer::Taken)) => {
-                if let Some(load) = thread.load(self.key, self.start_id) {
-                    load.opened();
-                    load.succeeded();
-                    load.measured(sent_at.elapsed(), thread.shared.now());
+                if error.kind() == io::ErrorKind::TimedOut {
+                    self.mark_silent(thread);
                 }
-                Offered::Taken
+                journey.not_reached(self.key, format!("its runner cannot be reached: {error}"));
+                Offered::NotSent(Box::new((client, journey)))
             }
-            Ok(Ok(Answer::GivenBack { client, reason, detail })) => {
-                if is_failure(reason) {
-                    thread.failed(self.key, self.start_id);
-                }
-                Offered::GivenBack { client, reason, detail }
-            }
-            _ => Offered::Lost,
         }
+    }
+
+    /// The runner has a descriptor of its own now; ours must be gone before it can close the connection.
+    fn note_sent(
+        self: &Rc<Self>,
+        thread: &Rc<Thread>,
+        client: Client,
+        session: Option<String>,
+        journey: Journey,
+    ) {
+        thread.shared.admission.clients.handed_over(client.connection_id, client.peer.ip());
+        let token = thread.tasks.token();
+        let pending = Pending { journey, session, sent_at: Instant::now(), is_late: false, token };
+        self.pending.borrow_mut().insert(client.connection_id, pending);
+        drop(client);
+        if !self.is_watched.replace(true) {
+            spawn_local(watch(Rc::clone(thread), Rc::clone(self)));
+        }
+    }
+
+    /// Notes the offers that are unanswered for too long; when to look again, if any is pending.
+    fn look_for_late(&self, thread: &Thread) -> Option<Instant> {
+        let now = Instant::now();
+        let (mut next, mut unheard) = (None::<Instant>, false);
+        for pending in self.pending.borrow_mut().values_mut().filter(|pending| !pending.is_late) {
+            let due = pending.sent_at + SILENCE;
+            if due > now {
+                next = Some(next.map_or(due, |next| next.min(due)));
+                continue;
+            }
+            pending.is_late = true;
+            // The next in the queue need not wait for this answer.
+            pending.journey.place = None;
+            unheard |= self.last_heard.get().is_none_or(|heard| heard < pending.sent_at);
+        }
+        if unheard && self.mark_silent(thread) {
+            thread.failed(self.key, self.start_id);
+        }
+        next
     }
 
     /// Returns whether it was not silent before.
@@ -230,30 +273,23 @@ impl Link {
     }
 }
 
-fn not_sent(client: Client, error: &io::Error) -> Offered {
-    Offered::NotSent { client, detail: format!("its runner cannot be reached: {error}") }
-}
-
-/// Sends one offer. `TimedOut`: the runner does not read its socket.
-async fn send(thread: &Thread, channel: &Channel, client: &Client, why: Reason) -> io::Result<()> {
-    let offer = Down::Offer(Offer {
+fn offer_of(client: &Client, why: &Reason) -> Down {
+    Down::Offer(Offer {
         connection_id: client.connection_id,
         client: client.peer,
         strategy: why.strategy.to_string(),
-        rule: why.rule,
+        rule: why.rule.clone(),
         head_len: client.head_len,
         attempt: why.attempt,
-    });
-    let descriptor = client.stream.as_fd();
-    let copy = {
-        let mut message = thread.message.borrow_mut();
-        encode(&mut message, &offer, &[&client.bytes]).map_err(io::Error::other)?;
-        match channel.try_send(&message, Some(descriptor)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => message.clone(),
-            sent => return sent,
-        }
-    };
-    timeout(SILENCE, channel.send(&copy, Some(descriptor))).await?
+    })
+}
+
+/// Looks for offers that are not answered in time, for as long as any is pending.
+async fn watch(thread: Rc<Thread>, link: Rc<Link>) {
+    while let Some(at) = link.look_for_late(&thread) {
+        sleep_until(at).await;
+    }
+    link.is_watched.set(false);
 }
 
 /// Reads a runner's answers until it ends or is retired and owes none.
@@ -297,37 +333,29 @@ async fn read(thread: Rc<Thread>, link: Rc<Link>, channel: Rc<Channel>) {
     thread.changed.notify_waiters();
 }
 
-/// Passes an answer to the task that waits for it.
+/// Does what an answer says.
 fn dispatch(thread: &Rc<Thread>, link: &Rc<Link>, up: Up, raw: &[u8], descriptor: Option<OwnedFd>) {
     match up {
         Up::Taken { connection_id } => {
-            if let Some(waiting) = link.pending.borrow_mut().remove(&connection_id) {
-                // Nobody receives it when the shutdown has cut the task off; the client is the runner's all the same.
-                let _ = waiting.send(Answer::Taken);
+            let Some(pending) = link.pending.borrow_mut().remove(&connection_id) else { return };
+            if let Some(session) = pending.session {
+                thread.shared.sessions.taken(&session, link.key);
+            }
+            if let Some(load) = thread.load(link.key, link.start_id) {
+                load.opened();
+                load.succeeded();
+                load.measured(pending.sent_at.elapsed(), thread.shared.now());
             }
         }
         Up::GivenBack { offer, reason, detail } => {
-            let waiting = link.pending.borrow_mut().remove(&offer.connection_id);
+            let pending = link.pending.borrow_mut().remove(&offer.connection_id);
+            thread.shared.admission.clients.given_back(offer.connection_id);
             thread.shared.tell(ProxyEvent::GivenBack { key: link.key, reason });
-            match (client_of(&offer, raw, descriptor), waiting) {
-                (Ok(client), Some(waiting)) => {
-                    let _ = waiting.send(Answer::GivenBack { client, reason, detail });
-                }
-                // Taken first and given back later: the client is routed anew, without this runner.
-                (Ok(client), None) => {
-                    if let Some(load) = thread.load(link.key, link.start_id) {
-                        load.closed();
-                    }
-                    if is_failure(reason) {
-                        thread.failed(link.key, link.start_id);
-                    }
-                    let again =
-                        client::serve_given_back(Rc::clone(thread), client, link.key, offer.attempt, detail);
-                    thread.tasks.spawn_local(again);
-                }
-                (Err(error), _) => {
-                    tracing::warn!(instance = ?link.key, %error, "a client given back is lost");
-                }
+            if is_failure(reason) {
+                thread.failed(link.key, link.start_id);
+            }
+            if let Err(error) = go_on(thread, link, &offer, (reason, detail), (raw, descriptor), pending) {
+                tracing::warn!(instance = ?link.key, %error, "a client given back is lost");
             }
         }
         Up::Willing | Up::Unwilling { .. } => {
@@ -336,20 +364,45 @@ fn dispatch(thread: &Rc<Thread>, link: &Rc<Link>, up: Up, raw: &[u8], descriptor
     }
 }
 
+/// A client is here again: it goes on to the next instance, or waits, or is refused.
+fn go_on(
+    thread: &Rc<Thread>,
+    link: &Rc<Link>,
+    offer: &Offer,
+    (reason, detail): (Refusal, String),
+    (raw, descriptor): (&[u8], Option<OwnedFd>),
+    pending: Option<Pending>,
+) -> io::Result<()> {
+    let client = client_of(thread, offer, raw, descriptor)?;
+    let unreadable = || io::Error::other("its request head cannot be read");
+    let head = head::parse(&client.bytes).ok().flatten().ok_or_else(unreadable)?;
+    let journey = if let Some(Pending { mut journey, .. }) = pending {
+        journey.given_back(link.key, reason, detail);
+        journey
+    } else {
+        // Taken first and given back later: the client is routed anew, without this runner.
+        if let Some(load) = thread.load(link.key, link.start_id) {
+            load.closed();
+        }
+        Journey::after(offer.attempt, link.key, detail)
+    };
+    thread.tasks.spawn_local(route::route(Rc::clone(thread), client, head, journey, None));
+    Ok(())
+}
+
 /// The client of a socket that was given back.
-fn client_of(offer: &Offer, raw: &[u8], descriptor: Option<OwnedFd>) -> io::Result<Client> {
+fn client_of(thread: &Thread, offer: &Offer, raw: &[u8], descriptor: Option<OwnedFd>) -> io::Result<Client> {
     let descriptor = descriptor.ok_or_else(|| io::Error::other("its socket did not come with it"))?;
     if offer.head_len > raw.len() {
         return Err(io::Error::other("its request head did not come with it"));
     }
-    let stream = std::net::TcpStream::from(descriptor);
-    stream.set_nonblocking(true)?;
+    rustix::io::ioctl_fionbio(&descriptor, true)?;
     Ok(Client {
         connection_id: offer.connection_id,
-        stream: TcpStream::from_std(stream)?,
+        socket: Socket::Plain(descriptor),
         peer: offer.client,
         bytes: raw.to_vec(),
         head_len: offer.head_len,
-        permit: None,
+        seat: thread.crowd.seat(),
     })
 }

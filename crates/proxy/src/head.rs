@@ -3,15 +3,12 @@
 //! The head stays exactly as the client sent it; it travels on to the runner as it is. The time limit is the caller's.
 
 use httparse::{EMPTY_HEADER, Error, Request, Status};
-use myagent_core::routing::{Context, Headers, Target};
-use myagent_core::wire::handover::MAX_HEAD;
+use myagent_core::routing::{Context, Headers, Target, TrustedProxies};
+use myagent_core::wire::handover::{MAX_HEAD, MAX_HEADERS};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
-
-/// Most headers of a request.
-const MAX_HEADERS: usize = 100;
 
 /// Why there is no usable head.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +16,12 @@ pub(crate) enum HeadError {
     /// The client left, or its socket failed.
     #[error("the client left before its request was complete")]
     Left,
+    /// It took too long.
+    #[error("the request head did not come in time")]
+    Late,
+    /// It was slow, and others came.
+    #[error("the request head did not come in time, and others wait")]
+    SentAway,
     /// Not HTTP/1.x.
     #[error("the request is not valid HTTP/1.1: {0}")]
     Bad(String),
@@ -27,17 +30,30 @@ pub(crate) enum HeadError {
     TooLarge,
 }
 
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// To become a WebSocket.
+    WebSocket,
+    /// An event stream: handed over like a WebSocket, because it lasts as long.
+    EventStream,
+    /// The front door's own health.
+    Health,
+    /// Anything else.
+    Plain,
+}
+
 /// What the front door knows of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     /// Its length in bytes, the empty line included.
     pub(crate) len: usize,
-    /// It asks to become a WebSocket.
-    pub(crate) is_websocket: bool,
+    /// What it asks for.
+    pub(crate) kind: Kind,
     /// It must be answered without a body.
     pub(crate) is_head_method: bool,
-    /// It is for the front door itself.
-    pub(crate) is_health: bool,
+    /// Another request may follow, right behind this one: it has no body, and its client keeps the connection open.
+    pub(crate) keeps_alive: bool,
     /// The service it names.
     pub(crate) service: Option<Box<str>>,
     /// The web page that sent it.
@@ -54,25 +70,21 @@ pub(crate) struct WebSocketHead<'a> {
 }
 
 /// Reads until the head is complete, appending to `bytes`, which then also has what came behind the head (together at
-/// most [`MAX_HEAD`]). `scratch` is the thread's own buffer, so that a client that has said nothing yet needs none.
-/// Cancel-safe: what was read is in `bytes`.
+/// most [`MAX_HEAD`]). What is in `bytes` already is looked at first. `scratch` is the thread's own buffer, so that a client
+/// that has said nothing yet needs none. Cancel-safe: what was read is in `bytes`.
 pub(crate) async fn read(
     stream: &TcpStream,
     scratch: &RefCell<Box<[u8]>>,
     bytes: &mut Vec<u8>,
 ) -> Result<Head, HeadError> {
+    if !bytes.is_empty()
+        && let Some(head) = parse(bytes)?
+    {
+        return Ok(head);
+    }
     loop {
-        stream.readable().await.map_err(|_| HeadError::Left)?;
         let before = bytes.len();
-        {
-            let mut scratch = scratch.borrow_mut();
-            match stream.try_read(&mut scratch[..MAX_HEAD - before]) {
-                Ok(0) => return Err(HeadError::Left),
-                Ok(count) => bytes.extend_from_slice(&scratch[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(_) => return Err(HeadError::Left),
-            }
-        }
+        read_more(stream, scratch, bytes).await?;
         // The first bytes are looked at for what is no HTTP at all; later ones only if they can have ended the head, or a
         // client that sends it byte by byte would make us read it again each time.
         if (before == 0 || may_end(bytes, before))
@@ -80,8 +92,30 @@ pub(crate) async fn read(
         {
             return Ok(head);
         }
-        if bytes.len() >= MAX_HEAD {
-            return Err(HeadError::TooLarge);
+    }
+}
+
+/// Reads what has come, appending it to `bytes`, up to [`MAX_HEAD`] in all.
+pub(crate) async fn read_more(
+    stream: &TcpStream,
+    scratch: &RefCell<Box<[u8]>>,
+    bytes: &mut Vec<u8>,
+) -> Result<(), HeadError> {
+    let room = MAX_HEAD.saturating_sub(bytes.len());
+    if room == 0 {
+        return Err(HeadError::TooLarge);
+    }
+    loop {
+        stream.readable().await.map_err(|_| HeadError::Left)?;
+        let mut scratch = scratch.borrow_mut();
+        match stream.try_read(&mut scratch[..room]) {
+            Ok(0) => return Err(HeadError::Left),
+            Ok(count) => {
+                bytes.extend_from_slice(&scratch[..count]);
+                return Ok(());
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err(HeadError::Left),
         }
     }
 }
@@ -104,11 +138,19 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
     };
     let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
     let (mut upgrade, mut connection, mut origin) = (false, false, None);
+    let (mut close, mut has_body, mut events) = (request.version != Some(1), false, false);
     for header in request.headers.iter() {
         if header.name.eq_ignore_ascii_case("upgrade") {
             upgrade |= has_token(header.value, "websocket");
         } else if header.name.eq_ignore_ascii_case("connection") {
             connection |= has_token(header.value, "upgrade");
+            close |= has_token(header.value, "close");
+        } else if header.name.eq_ignore_ascii_case("accept") {
+            events |= has_token(header.value, "text/event-stream");
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            has_body = true;
+        } else if header.name.eq_ignore_ascii_case("content-length") {
+            has_body |= header.value.trim_ascii() != b"0";
         } else if header.name.eq_ignore_ascii_case("origin") {
             // Two origins, or one that is no text, come from no browser: neither could be checked.
             let text = std::str::from_utf8(header.value).ok().filter(|_| origin.is_none());
@@ -117,12 +159,20 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
         }
     }
     let path = target.split('?').next().unwrap_or_default();
-    let is_websocket = upgrade && connection && method == "GET" && request.version == Some(1);
+    let kind = if upgrade && connection && method == "GET" && request.version == Some(1) {
+        Kind::WebSocket
+    } else if path == "/health" && matches!(method, "GET" | "HEAD") {
+        Kind::Health
+    } else if events && method == "GET" && !has_body {
+        Kind::EventStream
+    } else {
+        Kind::Plain
+    };
     Ok(Some(Head {
         len,
-        is_websocket,
+        kind,
         is_head_method: method == "HEAD",
-        is_health: !is_websocket && path == "/health" && matches!(method, "GET" | "HEAD"),
+        keeps_alive: !close && !has_body,
         service: Target::parse(target).service.map(Box::from),
         origin,
     }))
@@ -135,6 +185,18 @@ impl Headers for Parsed<'_> {
     fn header(&self, index: usize) -> Option<(&str, &[u8])> {
         self.0.get(index).map(|header| (header.name, header.value))
     }
+}
+
+/// The address that the client behind `peer` counts as: what trusted peers say of it in the head that `bytes` begin with.
+pub(crate) fn client_address(bytes: &[u8], peer: SocketAddr, trusted: &TrustedProxies) -> SocketAddr {
+    if trusted.is_empty() {
+        return peer;
+    }
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut request = Request::new(&mut headers);
+    // It was read before; a head that cannot be read says nothing.
+    let _ = request.parse(bytes);
+    SocketAddr::new(trusted.client_ip(peer.ip(), &Parsed(request.headers)), peer.port())
 }
 
 /// Calls `read` with what routing knows of a client: its address and the head that `bytes` begin with.
@@ -184,15 +246,15 @@ mod tests {
     fn a_websocket_request_is_known() {
         let found = head(&format!("{UPGRADE}rest"));
         assert_eq!(found.len, UPGRADE.len());
-        assert!(found.is_websocket && !found.is_health);
+        assert_eq!((found.kind, found.keeps_alive), (Kind::WebSocket, true));
         assert_eq!(found.service.as_deref(), Some("weather"));
         let parts = websocket_parts(UPGRADE.as_bytes());
         assert_eq!((parts.key, parts.protocol), ("dGhlIHNhbXBsZSBub25jZQ==", Some("chat")));
         for missing in ["Upgrade: WebSocket\r\n", "Connection: keep-alive, Upgrade\r\n"] {
-            assert!(!head(&UPGRADE.replace(missing, "")).is_websocket, "{missing}");
+            assert_eq!(head(&UPGRADE.replace(missing, "")).kind, Kind::Plain, "{missing}");
         }
-        assert!(!head(&UPGRADE.replace("GET", "POST")).is_websocket);
-        assert!(!head(&UPGRADE.replace("HTTP/1.1", "HTTP/1.0")).is_websocket);
+        assert_eq!(head(&UPGRADE.replace("GET", "POST")).kind, Kind::Plain);
+        assert_eq!(head(&UPGRADE.replace("HTTP/1.1", "HTTP/1.0")).kind, Kind::Plain);
     }
 
     #[test]
@@ -221,10 +283,19 @@ mod tests {
 
     #[test]
     fn other_requests_are_told_apart() {
-        assert!(head("GET /health?x HTTP/1.1\r\n\r\n").is_health);
+        for (text, kind, keeps_alive) in [
+            ("GET /health?x HTTP/1.1\r\n\r\n", Kind::Health, true),
+            ("POST /health HTTP/1.1\r\n\r\n", Kind::Plain, true),
+            ("GET /s/health HTTP/1.1\r\nConnection: x, Close\r\n\r\n", Kind::Plain, false),
+            ("GET /s/health HTTP/1.0\r\n\r\n", Kind::Plain, false),
+            ("GET / HTTP/1.1\r\nAccept: text/html, text/event-stream\r\n\r\n", Kind::EventStream, true),
+            ("POST / HTTP/1.1\r\nAccept: text/event-stream\r\nContent-Length: 0\r\n\r\n", Kind::Plain, true),
+            ("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n", Kind::Plain, false),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", Kind::Plain, false),
+        ] {
+            assert_eq!((head(text).kind, head(text).keeps_alive), (kind, keeps_alive), "{text}");
+        }
         assert!(head("HEAD /health HTTP/1.1\r\n\r\n").is_head_method);
-        assert!(!head("POST /health HTTP/1.1\r\n\r\n").is_health);
-        assert!(!head("GET /s/health HTTP/1.1\r\n\r\n").is_health);
         assert_eq!(head("GET / HTTP/1.1\r\nOrigin: http://a\r\n\r\n").origin.as_deref(), Some("http://a"));
     }
 

@@ -7,28 +7,38 @@
 //! a conversation.
 //!
 //! Theory of operation: [`Proxy::start`] makes one OS thread per core, each with a single-threaded runtime (`thread`).
-//! Every thread accepts from its own duplicate of the same listener (`accept`); a client is one task on one thread
-//! (`client`): `head` reads the request head, `origin` refuses foreign web pages, the pure decision, with `ticks` and
-//! `loads`, chooses the instance, `handover` offers the socket to its runner and waits for the answer. Where nobody can serve now the client
-//! waits in the one `queue` of all threads; where nobody will, `refuse` (WebSocket) or `answer` (plain HTTP) tells it so.
+//! Every thread accepts from its own duplicate of the same listener (`accept`). Most clients are handed over at the first
+//! look (`arrive`): `head` parses the request, `admission` lets it in, the pure decision, with `ticks` and `loads`, chooses
+//! the instance, and `handover` offers the socket to its runner; what is known of its way (`journey`) waits there for the
+//! answer. A client that is slow, or has to wait, gets a task: `arrive` reads its requests, `route` takes it on, where nobody
+//! can serve now in the one `queue` of all threads; where nobody will, `refuse` (WebSocket) or `answer` (plain HTTP) tells it
+//! so. `crowd` bounds how many of them there are.
 
 mod accept;
+mod admission;
 mod answer;
+mod arrive;
 mod client;
+mod crowd;
 mod handover;
 mod head;
+mod journey;
 mod loads;
 mod proxy;
+mod proxy_protocol;
 mod queue;
 mod refuse;
+mod route;
 mod thread;
 mod ticks;
 
 use myagent_core::InstanceKey;
+use myagent_core::routing::TrustedProxies;
 use myagent_core::wire::handover::Refusal;
 use std::time::Duration;
 
-pub use proxy::{ListenerId, Proxy};
+pub use admission::Limits;
+pub use proxy::{Known, ListenerId, Proxy};
 
 /// Settings of the front door. Validated where they were parsed.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,10 +49,19 @@ pub struct ProxyConfig {
     pub queue_timeout: Duration,
     /// Origins of web pages that may connect besides loopback ones: `https://app.example.org`, or `*` for all.
     pub allowed_origins: Vec<String>,
+    /// Peers whose word on a client's address is believed (`X-Forwarded-For`).
+    pub trusted_proxies: TrustedProxies,
+    /// Whether these peers begin each connection with a header of the PROXY protocol, which says whose it is.
+    pub proxy_protocol: bool,
+    /// Who is let in at all.
+    pub limits: Limits,
     /// How long a client may take for its request head, all in all.
     pub head_timeout: Duration,
     /// Threads that accept; 0 counts as 1.
     pub threads: usize,
+    /// Most clients of one thread whose sockets are here at once; fewer where the system allows few open files. Beyond that
+    /// the slowest are sent away.
+    pub most_here: usize,
 }
 
 impl Default for ProxyConfig {
@@ -51,7 +70,11 @@ impl Default for ProxyConfig {
             queue_size: 100,
             queue_timeout: Duration::from_secs(8),
             allowed_origins: Vec::new(),
+            trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: false,
+            limits: Limits::default(),
             head_timeout: Duration::from_secs(10),
+            most_here: 4096,
             threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
         }
     }
@@ -68,6 +91,13 @@ pub enum ProxyEvent {
         reason: String,
         /// The service it named.
         service: Option<String>,
+    },
+    /// Clients were not let in, in the last second.
+    Denied {
+        /// What the last of them was told.
+        reason: String,
+        /// How many.
+        count: u32,
     },
     /// A runner gave a client back.
     GivenBack {

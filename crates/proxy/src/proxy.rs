@@ -1,13 +1,15 @@
 //! The handle: starts the threads, opens and closes listeners on all of them, ends them.
 
+use crate::admission::Admission;
 use crate::loads::Table;
 use crate::queue::Queue;
 use crate::thread::{self, Command};
 use crate::ticks::Registry;
 use crate::{ProxyConfig, ProxyEvent};
 use myagent_core::Clock;
+use myagent_core::clients::OpenClients;
 use myagent_core::clock::Tick;
-use myagent_core::routing::RoutingSnapshot;
+use myagent_core::routing::{ExplainRequest, Explanation, KnownSessions, RoutingSnapshot};
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) random_id: fn() -> Uuid,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
+    pub(crate) sessions: Arc<dyn KnownSessions + Send + Sync>,
+    pub(crate) admission: Admission,
     events: mpsc::Sender<ProxyEvent>,
     events_dropped: AtomicU64,
 }
@@ -59,6 +63,21 @@ impl Shared {
     }
 }
 
+/// What the control plane hears of runners all the time, in forms that are read without a lock.
+pub struct Known {
+    /// Which instance has which session.
+    pub sessions: Arc<dyn KnownSessions + Send + Sync>,
+    /// Who is connected from where.
+    pub clients: Arc<dyn OpenClients + Send + Sync>,
+}
+
+impl Default for Known {
+    /// Nothing is known.
+    fn default() -> Self {
+        Self { sessions: Arc::new(()), clients: Arc::new(()) }
+    }
+}
+
 struct Inner {
     shared: Arc<Shared>,
     threads: Vec<mpsc::Sender<Command>>,
@@ -78,11 +97,12 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Starts the threads; no listener is open yet. `random_id` gives the ids of connections (and the jitter of delays).
+    /// Starts the threads; no listener is open yet. `known` is what the control plane hears of runners; `random_id` gives the ids of connections (and the jitter of delays).
     /// Errors: a thread or its runtime could not be made.
     pub fn start(
         config: ProxyConfig,
         snapshots: watch::Receiver<Arc<RoutingSnapshot>>,
+        known: Known,
         events: mpsc::Sender<ProxyEvent>,
         random_id: fn() -> Uuid,
         clock: Arc<dyn Clock>,
@@ -93,12 +113,14 @@ impl Proxy {
             ticks: Registry::default(),
             loads: Table::default(),
             started: Instant::now(),
-            config,
             random_id,
             clock,
             snapshots,
+            sessions: known.sessions,
+            admission: Admission::new(config.limits, known.clients),
             events,
             events_dropped: AtomicU64::new(0),
+            config,
         });
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
@@ -165,6 +187,15 @@ impl Proxy {
             // An error means that the thread has ended already.
             let _ = answer.await;
         }
+    }
+
+    /// Who would get this client now, and why: the front door's own decision, with its own loads and counters, but nobody's
+    /// turn is taken. Which runners are silent may differ between threads; one of them answers. None: it has been shut down.
+    pub async fn explain(&self, request: ExplainRequest) -> Option<Explanation> {
+        let thread = self.inner.threads.first()?;
+        let (done, answer) = oneshot::channel();
+        thread.send(Command::Explain { request: Box::new(request), done }).await.ok()?;
+        answer.await.ok()
     }
 
     /// Clients that wait for a place now.

@@ -1,13 +1,11 @@
 //! Turning a WebSocket client away such that a page can read why: the WebSocket is accepted, gets one event, and is closed
 //! with 1013 (try again later). A browser shows nothing of an HTTP answer to an upgrade.
 
-use crate::answer::send_and_end;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use std::fmt::Display;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// Close code: try again later.
 const TRY_AGAIN_LATER: u16 = 1013;
@@ -24,14 +22,8 @@ pub(crate) struct Refused {
     pub(crate) retry_after: Duration,
 }
 
-/// Accepts the WebSocket of `key`, tells why, closes.
-pub(crate) async fn websocket(
-    mut stream: TcpStream,
-    key: &str,
-    protocol: Option<&str>,
-    refused: &Refused,
-    now: impl Display + Send,
-) {
+/// What accepts the WebSocket of `key`, tells why, and closes it.
+pub(crate) fn websocket(key: &str, protocol: Option<&str>, refused: &Refused, now: impl Display) -> Vec<u8> {
     let event = json!({
         "event": "system.error",
         "timestamp": now.to_string(),
@@ -52,7 +44,7 @@ pub(crate) async fn websocket(
     push_frame(&mut bytes, 0x81, event.to_string().as_bytes());
     let reason = &refused.reason[..refused.reason.floor_char_boundary(MAX_REASON)];
     push_frame(&mut bytes, 0x88, &[&TRY_AGAIN_LATER.to_be_bytes(), reason.as_bytes()].concat());
-    send_and_end(&mut stream, &bytes).await;
+    bytes
 }
 
 /// Appends an unmasked frame; `first` is its first byte (FIN and opcode). Payloads here are far below 64 KiB.

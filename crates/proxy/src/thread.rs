@@ -2,11 +2,16 @@
 
 use crate::ProxyEvent;
 use crate::accept;
+use crate::admission::Denied;
+use crate::crowd::Crowd;
 use crate::handover::Runners;
 use crate::loads::View;
 use crate::proxy::{ListenerId, Shared};
-use crate::ticks::Ticks;
-use myagent_core::routing::{Loads, RoutingSnapshot, Scratch, SharedLoad};
+use crate::ticks::{Counting, Peeking, Ticks};
+use myagent_core::clock::Tick;
+use myagent_core::routing::{
+    self, ExplainRequest, Explanation, Live, Loads, RoutingSnapshot, Scratch, SharedLoad,
+};
 use myagent_core::wire::handover::MAX_HEAD;
 use myagent_core::{InstanceKey, StartId};
 use std::cell::{Cell, RefCell};
@@ -16,14 +21,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Clients of one thread whose sockets are here: between accept and hand-over (or refusal). Beyond it they wait in the kernel's queue.
-const MAX_HANDSHAKES: usize = 2048;
+/// The part of the open files that all threads together may have for them.
+const SHARE_OF_FILES: u64 = 2;
 /// What refused clients get at the end of a shutdown to read why.
 const LAST_WORDS: Duration = Duration::from_millis(800);
 
@@ -32,6 +37,7 @@ pub(crate) enum Command {
     Open { id: ListenerId, listener: std::net::TcpListener, done: oneshot::Sender<io::Result<()>> },
     Close { id: ListenerId, done: oneshot::Sender<()> },
     ShutDown { grace: Duration, done: oneshot::Sender<()> },
+    Explain { request: Box<ExplainRequest>, done: oneshot::Sender<Explanation> },
 }
 
 /// What the tasks of one thread share.
@@ -41,6 +47,8 @@ pub(crate) struct Thread {
     pub(crate) view: RefCell<View>,
     /// Memory of decisions; never borrowed across an await.
     pub(crate) routing: RefCell<Scratch>,
+    /// Since when how many clients were not let in.
+    denied: Cell<(Tick, u32)>,
     /// State of [`Thread::random`].
     random: Cell<u64>,
     /// Where newer ones come from.
@@ -54,7 +62,7 @@ pub(crate) struct Thread {
     /// Where offers are written; never borrowed across an await.
     pub(crate) message: RefCell<Vec<u8>>,
     pub(crate) tasks: TaskTracker,
-    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) crowd: Rc<Crowd>,
     /// The grace of a shutdown is over: who still waits is refused.
     pub(crate) closing: CancellationToken,
 }
@@ -77,6 +85,7 @@ async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Op
     let thread = Rc::new(Thread {
         view: RefCell::new(view),
         routing: RefCell::default(),
+        denied: Cell::default(),
         random: Cell::new((shared.random_id)().as_u128() as u64),
         newer: RefCell::new(snapshots.clone()),
         changed: Notify::new(),
@@ -85,7 +94,7 @@ async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Op
         scratch: RefCell::new(vec![0; MAX_HEAD].into_boxed_slice()),
         message: RefCell::default(),
         tasks: TaskTracker::new(),
-        handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
+        crowd: Crowd::new(most_here(&shared)),
         closing: CancellationToken::new(),
         shared,
     });
@@ -94,7 +103,7 @@ async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Op
     while let Some(command) = commands.recv().await {
         match command {
             Command::Open { id, listener, done } => {
-                let opened = tokio::net::TcpListener::from_std(listener).map(|listener| {
+                let opened = accept::watch(listener).map(|listener| {
                     acceptors.insert(id, spawn_local(accept::accept(Rc::clone(&thread), listener)));
                 });
                 let _ = done.send(opened);
@@ -104,6 +113,10 @@ async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Op
                     stop(acceptor).await;
                 }
                 let _ = done.send(());
+            }
+            Command::Explain { request, done } => {
+                // Whoever asked may have left.
+                let _ = done.send(thread.explain(&request));
             }
             Command::ShutDown { grace, done } => {
                 for (_, acceptor) in acceptors.drain() {
@@ -115,6 +128,15 @@ async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Op
         }
     }
     None
+}
+
+/// How many clients of a thread may be here at once.
+fn most_here(shared: &Shared) -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let threads = shared.config.threads.max(1) as u64;
+    usize::try_from(files / SHARE_OF_FILES / threads)
+        .unwrap_or(usize::MAX)
+        .clamp(1, shared.config.most_here.max(1))
 }
 
 /// Ends an accept loop; afterwards its listener is closed.
@@ -152,6 +174,58 @@ impl Thread {
         self.ticks.forget(&self.shared.ticks, &view.snapshot);
         *self.view.borrow_mut() = view;
         self.changed.notify_waiters();
+    }
+
+    /// Calls `read` with everything that a decision looks at, as it is now. `tried` gave this client back.
+    pub(crate) fn with_live<T>(
+        &self,
+        tried: &[InstanceKey],
+        ticks: &dyn routing::Ticks,
+        read: impl FnOnce(&RoutingSnapshot, &Live<'_, [Arc<SharedLoad>]>, &mut Scratch) -> T,
+    ) -> T {
+        let view = self.view.borrow();
+        let now = self.shared.now();
+        self.shared.loads.settle(&view, now);
+        let silent = self.runners.silent();
+        let excluded;
+        let tried = if silent.is_empty() {
+            tried
+        } else {
+            excluded = [tried, &silent].concat();
+            &excluded
+        };
+        let sessions = &*self.shared.sessions;
+        let live = Live { loads: &*view.loads, sessions, ticks, now, random: self.random(), tried };
+        read(&view.snapshot, &live, &mut self.routing.borrow_mut())
+    }
+
+    /// What would become of a client now, and why.
+    fn explain(&self, request: &ExplainRequest) -> Explanation {
+        self.catch_up();
+        let ticks = Peeking(Counting { registry: &self.shared.ticks, ticks: &self.ticks });
+        let headers = request.header_list();
+        let context = request.context(&headers, &self.shared.config.trusted_proxies);
+        self.with_live(&[], &ticks, |snapshot, live, scratch| {
+            routing::explain(snapshot, &context, live, scratch)
+        })
+    }
+
+    /// Open connections, as far as is known.
+    pub(crate) fn open_connections(&self) -> u32 {
+        let (view, now) = (self.view.borrow(), self.shared.now());
+        self.shared.loads.settle(&view, now);
+        (0..view.loads.len()).map(|index| view.loads.reading(index, now).active).sum()
+    }
+
+    /// Notes that a client was not let in; the control plane is told once a second.
+    pub(crate) fn denied(&self, denied: &Denied) {
+        let (now, (since, count)) = (self.shared.now(), self.denied.get());
+        if count > 0 && now.saturating_sub(since) < Duration::from_secs(1) {
+            self.denied.set((since, count + 1));
+            return;
+        }
+        self.shared.tell(ProxyEvent::Denied { reason: denied.reason(), count: count.max(1) });
+        self.denied.set((now, 1));
     }
 
     /// A number by chance, equally distributed (`SplitMix64`). Ids are not: they begin with the time.

@@ -165,6 +165,9 @@ impl Relay {
     ) -> Conversation {
         let Client { offer, rest, stream, .. } = client;
         let entry = self.table.open(&offer, request.user_agent);
+        if let Some(session) = &request.session {
+            entry.set_session(session);
+        }
         let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
             Ok(stream) => stream,
             Err(error) => {

@@ -1,6 +1,7 @@
 //! The request head that an agent gets: the client's own, with the path, the hop-by-hop headers and the trace changed.
 
 use crate::handshake::{EVENTS_HEADER, MAX_HEADERS, percent_decode, push_header, wants_events};
+use myagent_core::routing::Target;
 use myagent_core::wire::handover::Offer;
 
 /// Query parameters that are for the front door and not for the agent.
@@ -36,6 +37,8 @@ pub struct Request {
     pub user_agent: Option<String>,
     /// The client asks for events of our own.
     pub events: bool,
+    /// The conversation that it says it goes on with.
+    pub session: Option<String>,
 }
 
 /// The client's head cannot be read.
@@ -114,6 +117,7 @@ pub fn rewrite(head: &[u8], destination: Destination<'_>, offer: &Offer) -> Resu
         upgrade: upgrade.is_some(),
         is_head: method == "HEAD",
         user_agent: find("user-agent").map(|value| String::from_utf8_lossy(value).into_owned()),
+        session: Target::parse(target).session_id.map(std::borrow::Cow::into_owned),
         events: wants_events(target, find(EVENTS_HEADER).and_then(|value| std::str::from_utf8(value).ok())),
     })
 }

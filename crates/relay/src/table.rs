@@ -5,6 +5,7 @@
 //! one. Closed records are kept until the manager has acknowledged them, at most [`MAX_CLOSED`].
 
 mod entry;
+mod left;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ pub use entry::{Entry, Place};
 
 use entry::{Counters, State};
 use jiff::Timestamp;
+use left::Left;
 use myagent_core::wire::control::{Closed, Report, Usage};
 use myagent_core::wire::handover::{Moved, Offer};
 use myagent_core::wire::sums::{MAX_RULES, OTHER_RULES, Totals, Traffic};
@@ -22,6 +24,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Most closed records kept; then the oldest are dropped and counted.
@@ -55,6 +58,9 @@ struct Inner {
     newest_closed: Cell<u64>,
     reported_closed: Cell<u64>,
     closed_dropped: Cell<u64>,
+    left: RefCell<Left>,
+    /// A session was seen on a connection for the first time.
+    news: Rc<Notify>,
     /// Sums of what the ticks have seen.
     totals: Cell<Totals>,
     /// The same by rule.
@@ -86,6 +92,8 @@ impl Table {
                 newest_closed: Cell::new(0),
                 reported_closed: Cell::new(0),
                 closed_dropped: Cell::new(0),
+                left: RefCell::default(),
+                news: Rc::default(),
                 totals: Cell::default(),
                 rules: RefCell::default(),
                 latest: Cell::new(None),
@@ -96,6 +104,17 @@ impl Table {
                 dirty: Cell::new(false),
             }),
         }
+    }
+
+    /// Has the sessions of closed connections told in full reports: at most `max`, for as long as `keep`. Without this none
+    /// are.
+    pub fn remember_sessions(&self, keep: Duration, max: usize) {
+        self.inner.left.replace(Left::new(keep, max));
+    }
+
+    /// Notified when a session is seen on a connection: a client may come back for it before the next second is over.
+    pub fn news(&self) -> Rc<Notify> {
+        Rc::clone(&self.inner.news)
     }
 
     /// Enters a connection that was handed over. It is open until the entry is closed or dropped.
@@ -254,6 +273,11 @@ impl Table {
                 .map(|(rule, traffic)| (rule.to_string(), traffic.get()))
                 .collect(),
             session_totals: None,
+            left_sessions: if full {
+                inner.left.borrow_mut().sessions(inner.origin.elapsed())
+            } else {
+                Vec::new()
+            },
             usage: Usage::default(),
             busy: self.busy(),
         }
@@ -379,7 +403,11 @@ impl Inner {
     /// Takes a connection out and keeps its record.
     fn close(&self, state: &State, code: u16, reason: &str, moved: bool) {
         let now = self.clock.now();
-        self.stamp(state, now, self.origin.elapsed());
+        let coarse = self.origin.elapsed();
+        self.stamp(state, now, coarse);
+        if let Some(session) = state.session().filter(|_| !moved) {
+            self.left.borrow_mut().note(&session, coarse);
+        }
         // The id may have been given twice; only our own state goes.
         let mut open = self.open.borrow_mut();
         if open.get(&state.id).is_some_and(|found| std::ptr::eq(Rc::as_ptr(found), state)) {

@@ -23,6 +23,8 @@ pub(crate) enum Event {
     Terminate,
     /// A second (or, when nobody looks, a few) passed.
     Tick,
+    /// Sessions were seen that the manager does not know yet.
+    News,
     /// A line of output matched `ready=log:…`.
     ReadyLine,
     /// Something worth a sentence.

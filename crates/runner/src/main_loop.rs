@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -41,6 +41,9 @@ use tokio_util::task::TaskTracker;
 const EVENTS: usize = 256;
 /// How long a last answer may take to be read.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long news of sessions are gathered before they are told.
+const NEWS_DELAY: Duration = Duration::from_millis(50);
 
 /// Why a runner could not run.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +146,7 @@ async fn serve(spec: RunnerSpec, clock: Arc<dyn Clock>, open_files: Option<u64>)
     let control = control::bind(&paths.control).map_err(failed("bind the control socket"))?;
     runner.start();
     let servers = serve_sockets(&runner, control, takeover);
+    runner.tasks.spawn_local(tell_news(runner.table.news(), runner.events.clone()));
     while !runner.finished {
         let event = sources.next(runner.usage.next_tick()).await;
         runner.handle(event);
@@ -154,6 +158,17 @@ async fn serve(spec: RunnerSpec, clock: Arc<dyn Clock>, open_files: Option<u64>)
         let _ = std::fs::remove_file(path);
     }
     Ok(())
+}
+
+/// Sessions are told soon, so that clients that come back at once find theirs; those of a moment together.
+async fn tell_news(news: Rc<Notify>, events: mpsc::Sender<Event>) {
+    loop {
+        news.notified().await;
+        tokio::time::sleep(NEWS_DELAY).await;
+        if events.send(Event::News).await.is_err() {
+            return;
+        }
+    }
 }
 
 fn serve_sockets(runner: &Runner, control: UnixListener, takeover: Listener) -> JoinSet<()> {
@@ -200,6 +215,11 @@ fn make_runner(
     };
     let busy_max = ServiceConfig::seconds(config.busy_max);
     let table = Table::new(Arc::clone(&clock), busy_max, config.max_sessions);
+    if !matches!(spec.agent, AgentLaunch::File { .. }) {
+        // Those of an agent file are in its journal, where every instance finds them.
+        let keep = ServiceConfig::seconds(config.session_timeout);
+        table.remember_sessions(keep, config.max_detached_sessions as usize);
+    }
     Ok(Runner {
         started_at: clock.now(),
         spec: Rc::new(spec),

@@ -89,6 +89,7 @@ impl Runner {
             Event::Children(ended) => self.children_ended(&ended),
             Event::Terminate => self.terminate(),
             Event::Tick => self.tick(),
+            Event::News => self.tell_report(),
             Event::ReadyLine => {
                 self.ready_line_seen = true;
                 self.tell_status();

@@ -33,6 +33,12 @@ impl Store {
         })
     }
 
+    /// Whether [`Store::open`] would know this file: ours, sound, and of no later version. Nothing is changed, and another
+    /// process may have it open.
+    pub fn check(path: &Path) -> Result<(), StoreError> {
+        open::check(path)
+    }
+
     /// A database that ends with this value; the same code as for files.
     pub fn in_memory(key: SecretKey) -> Result<Self, StoreError> {
         Ok(Self {

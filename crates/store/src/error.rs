@@ -96,6 +96,12 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// A rule has that name.
+    #[error("a rule named {name:?} exists already; choose another name, or delete that one first")]
+    DuplicateRule {
+        /// The name.
+        name: String,
+    },
     /// A row holds something that this program cannot read.
     #[error("failed to {operation}: the database {} holds a value that cannot be read: {detail}", path.display())]
     Inconsistent {
@@ -158,6 +164,7 @@ impl StoreError {
     pub fn code(&self) -> Code {
         match self {
             Self::Duplicate { .. } => Code::ServiceAlreadyExists,
+            Self::DuplicateRule { .. } => Code::RuleAlreadyExists,
             Self::Full { .. } => Code::InsufficientResources,
             _ => Code::StorageFailed,
         }
@@ -276,6 +283,7 @@ mod tests {
     #[test]
     fn clients_get_stable_codes() {
         assert_eq!(StoreError::Duplicate { name: "a".into() }.code(), Code::ServiceAlreadyExists);
+        assert_eq!(StoreError::DuplicateRule { name: "a".into() }.code(), Code::RuleAlreadyExists);
         assert_eq!(
             StoreError::Full { operation: "x".into(), path: "/m".into() }.code(),
             Code::InsufficientResources

@@ -18,6 +18,7 @@ mod instances;
 mod key;
 mod open;
 mod prune;
+mod rules;
 mod secrets;
 mod services;
 mod totals;

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_session_totals.sql"),
     include_str!("../migrations/0003_connection_sums.sql"),
+    include_str!("../migrations/0004_routing_rules.sql"),
 ];
 
 /// `PRAGMA application_id` of our files; set by the first migration.
@@ -49,6 +50,18 @@ pub(crate) fn file(path: &Path) -> Result<(Connection, Vec<Connection>), StoreEr
     };
     let readers = (0..READERS).map(|_| reader()).collect::<Result<_, _>>().map_err(failed)?;
     Ok((writer, readers))
+}
+
+/// Whether this program could open the file; it is only read. One that is not there could be made.
+pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let failed = |source| StoreError::from_sqlite(OPEN, path, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let reader = Connection::open_with_flags(path, flags).map_err(failed)?;
+    reader.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    inspect(&reader, path)
 }
 
 /// Opens a database in memory.

@@ -12,6 +12,7 @@
 //! whether a process is still the one that it was.
 
 mod attach;
+mod clients;
 mod connections;
 mod environment;
 mod instance;
@@ -21,13 +22,16 @@ mod observed;
 mod ports;
 mod probe;
 mod process;
+mod sessions;
 
 pub use attach::stop_stray;
+pub use clients::Clients;
 pub use connections::OpenConnections;
 pub use instance::{Command, Deps, InstanceHandle, Past, Wanted, spawn};
 pub use observed::{HealthCheck, Observed, RunnerRecord, Update, What};
 pub use ports::{Ports, binds, port_holder};
 pub use process::start_time;
+pub use sessions::Sessions;
 
 use myagent_core::Clock;
 use myagent_tls::Trust;

@@ -5,6 +5,7 @@ mod events;
 mod info;
 pub(crate) mod manager;
 mod notifications;
+mod routing;
 pub(crate) mod services;
 mod stats;
 
@@ -20,5 +21,6 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/events", get(events::get))
         .route("/notifications", post(notifications::post))
         .nest("/connections", connections::routes())
+        .nest("/routing", routing::routes())
         .nest("/services", services::routes())
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 use myagent_core::request::ListenerKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// What a server command wants: which listeners, with which settings over those of `config.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +99,14 @@ pub(crate) struct ShutdownArgs {
     /// Let the instances go on without a manager.
     #[arg(long)]
     pub(crate) keep_services: bool,
+}
+
+/// Arguments of `upgrade`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UpgradeArgs {
+    /// The program that takes over [default: the one that runs this command].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<PathBuf>,
 }
 
 impl From<DaemonArgs> for Foreground {

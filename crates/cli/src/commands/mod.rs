@@ -9,6 +9,7 @@ mod health;
 mod list;
 mod logs;
 mod register;
+mod route;
 mod run_services;
 mod scale;
 mod server;
@@ -16,6 +17,7 @@ mod stats;
 mod status;
 mod unregister;
 mod update;
+mod upgrade;
 
 use crate::cli::{Cli, Command};
 use crate::client::Client;
@@ -100,8 +102,10 @@ async fn run_client(app: &App, command: Command) -> Result<()> {
         Command::Health(args) => health::run(app, &args).await,
         Command::Connections(args) => connections::run(app, args).await,
         Command::Disconnect(args) => disconnect::run(app, &args).await,
+        Command::Route(command) => route::run(app, *command).await,
         Command::Events(args) => events::run(app, &args).await,
         Command::Doctor => doctor::run(app).await,
+        Command::Upgrade(args) => upgrade::run(app, args).await,
         Command::Shutdown(args) => server::shut_down(app, args).await,
         // These were done before there was a runtime.
         Command::Daemon(_)

@@ -42,9 +42,14 @@ pub(super) async fn fleet(app: &App) -> Result<()> {
         format!("instances    {}", numbers(&fleet.instances)),
         format!("health       {}", numbers(&fleet.health)),
         format!(
-            "clients      {}, {}",
+            "clients      {}, {}{}",
             count(fleet.active_connections as usize, "connection"),
-            count(fleet.active_sessions as usize, "session")
+            count(fleet.active_sessions as usize, "session"),
+            if info.waiting_clients > 0 {
+                format!(", {} waiting for an instance", info.waiting_clients)
+            } else {
+                String::new()
+            }
         ),
     ];
     let ill: Vec<&ServiceView> = views.iter().filter(|view| is_ill(view)).collect();

@@ -1,22 +1,30 @@
 //! `daemon`, `api`, `proxy`, `up`: the manager in the foreground; or, where one runs already, a guest that has it open
 //! listeners for as long as we are here.
 
-use super::{BACKGROUND, Held};
+use super::{BACKGROUND, Held, upgrade};
 use crate::args::server::Foreground;
 use crate::client::Client;
 use crate::config;
 use crate::datadir::DataDir;
 use crate::exit::Failure;
 use crate::output;
-use crate::wire;
+use crate::wire::{self, Ended, Overrides, Running};
 use anyhow::{Context, Result, bail};
 use hyper::Method;
+use myagent_api::OpenListener;
 use myagent_control::StopAll;
 use myagent_core::request::{ListenRequest, ListenerKind};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+/// How long a manager may take to take over, for those who have listeners of it; and how often they ask.
+const GUEST: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Runs it until it is told to end.
 pub(crate) fn run_foreground(data: &DataDir, wanted: &Foreground) -> Result<()> {
@@ -65,20 +73,27 @@ fn be_manager(held: Held, settings: myagent_core::settings::Settings, wanted: &F
     if wanted.insecure {
         tracing::warn!("--insecure: others can reach the listeners, and there is no authentication");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")?;
+    let runtime = runtime()?;
     let result = runtime.block_on(serve(held, settings, wanted));
     runtime.shutdown_timeout(Duration::from_secs(2));
     result
 }
 
+/// The runtime of a manager.
+pub(crate) fn runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().context("failed to start the runtime")
+}
+
 async fn serve(held: Held, settings: myagent_core::settings::Settings, wanted: &Foreground) -> Result<()> {
-    let mut signals = Signals::new()?;
-    let timeout = Duration::from_secs_f64(settings.shutdown_timeout);
-    let mut running = wire::start(held, settings, wanted.interval)?;
+    let signals = Signals::new()?;
+    let limit = Duration::from_secs_f64(settings.shutdown_timeout);
+    let overrides = Overrides {
+        allow_sources: wanted.allow_sources.clone(),
+        interval: wanted.interval,
+        is_waited_for: std::env::var_os(BACKGROUND).is_none(),
+    };
+    let mut running = wire::start(held, settings, overrides, None)?;
     let mut guards = Vec::new();
     for request in requests(wanted) {
         let kind = request.kind;
@@ -87,20 +102,42 @@ async fn serve(held: Held, settings: myagent_core::settings::Settings, wanted: &
         guards.push(opened);
     }
     running.begin()?;
-    tokio::select! {
-        () = running.ended() => {}
+    run_until_told(running, guards, signals, limit).await
+}
+
+/// Runs a manager until it is told to end, by a signal or through the API, or until another process has taken over. `limit`:
+/// how long stopping everything may take.
+pub(crate) async fn run_until_told(
+    running: Running,
+    guards: Vec<OpenListener>,
+    mut signals: Signals,
+    limit: Duration,
+) -> Result<()> {
+    let ended = tokio::select! {
+        ended = running.ended() => ended,
         () = signals.next() => {
             tracing::info!("told to end by a signal");
             tokio::select! {
-                ended = tokio::time::timeout(timeout, running.end(StopAll::Stop, "signal")) => {
-                    ended.map_err(|_| anyhow::anyhow!("not everything was stopped within shutdown_timeout={} s", timeout.as_secs_f64()))??;
+                ended = tokio::time::timeout(limit, running.end(StopAll::Stop, "signal")) => {
+                    ended.map_err(|_| anyhow::anyhow!("not everything was stopped within shutdown_timeout={} s", limit.as_secs_f64()))??;
+                    Ended::ShutDown
                 }
                 () = signals.next() => bail!("told to end twice: services may still run; `status` of the next manager will tell"),
             }
         }
+    };
+    if matches!(ended, Ended::Upgraded(_)) {
+        // Whoever is at the door is served by us, or told when the time for waiting is over.
+        running.finish_handshakes().await;
     }
     drop(guards);
-    running.finish().await
+    let (data, is_waited_for) = (running.data().clone(), running.is_waited_for());
+    running.finish().await?;
+    match ended {
+        Ended::Failed => bail!("no manager could take over; services go on without one"),
+        Ended::Upgraded(program) if is_waited_for => Err(upgrade::old::become_follower(&data, &program)),
+        Ended::ShutDown | Ended::Upgraded(_) => Ok(()),
+    }
 }
 
 /// A guest: the manager that runs opens the listeners, and closes them when our connections end.
@@ -112,29 +149,61 @@ fn attach(data: &DataDir, wanted: &Foreground) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
+        let mut requests = requests(wanted);
         let socket = super::ensure_manager(data, &[]).await?;
         let mut open = JoinSet::new();
-        for request in requests(wanted) {
-            let kind = request.kind;
-            let mut client = Client::connect(&socket).await?;
-            let body = serde_json::to_value(&request)?;
-            let mut lines = client.lines(Method::POST, "/api/v1/manager/listeners", Some(&body)).await?;
-            let first = lines.next().await?.context("the manager ended before it answered")?;
-            let opened: Opened = serde_json::from_str(&first).context("the manager's answer is not understood")?;
-            tell_listening(kind, opened.address);
-            open.spawn(async move {
-                // The connection is kept by its client; the listener lives as long as the connection.
-                let _client = client;
-                while let Ok(Some(_)) = lines.next().await {}
-            });
+        be_guest(&socket, &mut requests, &mut open).await?;
+        for request in &requests {
+            tell_listening(request.kind, request.address);
         }
         let pid = data.manager().map_or_else(|| "?".to_owned(), |manager| manager.pid.to_string());
         output::write_note(&format!("attached to the manager that runs already (process {pid}); it closes these when this command ends"));
-        tokio::select! {
-            () = signals.next() => Ok(()),
-            _ = open.join_next() => bail!("the manager has ended"),
+        loop {
+            tokio::select! {
+                () = signals.next() => return Ok(()),
+                _ = open.join_next() => {}
+            }
+            open = tokio::select! {
+                () = signals.next() => return Ok(()),
+                again = be_guest_again(data, &mut requests) => again?,
+            };
         }
     })
+}
+
+/// The manager has ended; another one may have taken over from it, with our listeners. It may take a moment.
+async fn be_guest_again(data: &DataDir, requests: &mut [ListenRequest]) -> Result<JoinSet<()>> {
+    let deadline = Instant::now() + GUEST;
+    loop {
+        let Some(manager) = data.manager() else { bail!("the manager has ended") };
+        let mut open = JoinSet::new();
+        match be_guest(&manager.socket, requests, &mut open).await {
+            Ok(()) => return Ok(open),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            // It is the old one still, or the new one has not taken everything over yet.
+            Err(_) => sleep(AGAIN).await,
+        }
+    }
+}
+
+/// Has the manager at `socket` open listeners for as long as the tasks in `open` run; from then on they have the addresses
+/// that they really have.
+async fn be_guest(socket: &Path, requests: &mut [ListenRequest], open: &mut JoinSet<()>) -> Result<()> {
+    for request in requests {
+        let mut client = Client::connect(socket).await?;
+        let body = serde_json::to_value(&*request)?;
+        let mut lines = client.lines(Method::POST, "/api/v1/manager/listeners", Some(&body)).await?;
+        let first = lines.next().await?.context("the manager ended before it answered")?;
+        let opened: Opened =
+            serde_json::from_str(&first).context("the manager's answer is not understood")?;
+        request.address = opened.address;
+        open.spawn(async move {
+            // The connection is kept by its client; the listener lives as long as the connection.
+            let _client = client;
+            while let Ok(Some(_)) = lines.next().await {}
+        });
+    }
+    Ok(())
 }
 
 /// The first line of an open listener.
@@ -151,17 +220,17 @@ fn tell_listening(kind: ListenerKind, address: SocketAddr) {
     output::write_note(&format!("{kind} listening on {scheme}://{address}"));
 }
 
-struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Held {
     pub(crate) data: DataDir,
     pub(crate) runtime_dir: PathBuf,
-    _locks: [File; 2],
+    locks: [File; 2],
 }
 
 impl Held {
@@ -28,12 +28,22 @@ impl Held {
                 data.database().display()
             )
         })?;
+        Self::inherit(data, [directory, database]).map(Some)
+    }
+
+    /// Takes it over with its locks, which somebody else had: a lock is the file's that is open, not the process's.
+    pub(crate) fn inherit(data: &DataDir, locks: [File; 2]) -> Result<Self> {
         let runtime_dir = runtime_dir(data);
         private_dir(&runtime_dir)?;
         for folder in ["logs", "trees", "journal"] {
             private_dir(&data.path().join(folder))?;
         }
-        Ok(Some(Self { data: data.clone(), runtime_dir, _locks: [directory, database] }))
+        Ok(Self { data: data.clone(), runtime_dir, locks })
+    }
+
+    /// The locks: on the directory, and on the database.
+    pub(crate) fn locks(&self) -> &[File; 2] {
+        &self.locks
     }
 
     /// Where the manager's own socket is.

@@ -6,8 +6,9 @@
 
 mod background;
 mod end;
-mod foreground;
+pub(crate) mod foreground;
 mod held;
+pub(crate) mod upgrade;
 
 pub(crate) use background::ensure_manager;
 pub(crate) use end::shut_down;

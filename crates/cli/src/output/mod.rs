@@ -3,6 +3,7 @@
 
 pub(crate) mod follow;
 pub(crate) mod human;
+pub(crate) mod rule;
 pub(crate) mod service;
 pub(crate) mod sessions;
 pub(crate) mod table;

@@ -15,19 +15,24 @@ pub(super) fn page() -> String {
     );
     page += &table(program.get_arguments().filter(|arg| arg.is_global_set()));
     for command in program.get_subcommands_mut().filter(|command| command.get_name() != "help") {
-        page += &section(command);
+        let name = command.get_name().to_owned();
+        page += &section(command, &name);
+        for below in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let name = format!("{name} {}", below.get_name());
+            page += &section(below, &name);
+        }
     }
     page
 }
 
-fn section(command: &mut Command) -> String {
+fn section(command: &mut Command, name: &str) -> String {
     let text = |text: Option<&clap::builder::StyledStr>| text.map(ToString::to_string).unwrap_or_default();
     let usage = command.render_usage().to_string();
     let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage);
     let usage: Vec<&str> = usage.lines().map(str::trim).collect();
     let mut section = format!(
         "\n## {}\n\n{}.\n\n```text\n{}\n```\n",
-        command.get_name(),
+        name,
         text(command.get_about()).trim_end_matches('.'),
         usage.join("\n")
     );

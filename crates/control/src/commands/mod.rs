@@ -5,6 +5,7 @@ mod desired;
 mod look;
 mod register;
 mod restart;
+mod rules;
 mod shut_down;
 mod unregister;
 mod update;
@@ -37,6 +38,13 @@ impl Engine {
             }
             Command::Events { filter, answer } => drop(answer.send(self.list_events(&filter))),
             Command::Disconnect { what, id, who, answer } => self.disconnect(what, id, &who, answer),
+            Command::CreateRule { body, who, answer } => drop(answer.send(self.create_rule(body, &who))),
+            Command::ChangeRule { name, body, whole, who, answer } => {
+                drop(answer.send(self.change_rule(&name, body, whole, &who)));
+            }
+            Command::DeleteRule { name, who, answer } => {
+                drop(answer.send(self.delete_rule(&name, &who)));
+            }
             Command::Notify { what, to, who, answer } => self.notify(&what, to, &who, answer),
             Command::ShutDown { instances, who, answer } => self.shut_down(instances, &who, answer),
         }
@@ -54,11 +62,15 @@ fn refuse(command: Command) {
         | Command::SetDesired { answer, .. }
         | Command::Restart { answer, .. }
         | Command::RestartInstance { answer, .. }
+        | Command::DeleteRule { answer, .. }
         | Command::ShutDown { answer, .. } => drop(answer.send(Err(problem()))),
         Command::CheckHealth { answer, .. } | Command::HealthHistory { answer, .. } => {
             drop(answer.send(Err(problem())))
         }
         Command::Events { answer, .. } => drop(answer.send(Err(problem()))),
+        Command::CreateRule { answer, .. } | Command::ChangeRule { answer, .. } => {
+            drop(answer.send(Err(problem())))
+        }
         Command::Disconnect { answer, .. } => drop(answer.send(Err(problem()))),
         Command::Notify { answer, .. } => drop(answer.send(Err(problem()))),
     }

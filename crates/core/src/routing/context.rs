@@ -41,7 +41,7 @@ impl<N: AsRef<str>, V: AsRef<[u8]>, const COUNT: usize> Headers for [(N, V); COU
 /// One client's request.
 #[derive(Clone)]
 pub struct Context<'a> {
-    /// Its real address: the socket's, or what trusted proxies say ([`super::forwarded::client_ip`]); the caller knows which.
+    /// Its real address: the socket's, or what trusted proxies say ([`super::TrustedProxies`]); the caller knows which.
     pub client_ip: IpAddr,
     /// The port of the socket.
     pub client_port: u16,

@@ -76,6 +76,9 @@ pub struct Live<'a, L: ?Sized> {
 pub trait KnownSessions {
     /// The instance that has it, as far as is known.
     fn instance_of(&self, session_id: &str) -> Option<InstanceKey>;
+
+    /// A client that named this session was just taken by that instance; its runner's report of it follows.
+    fn taken(&self, _session_id: &str, _instance: InstanceKey) {}
 }
 
 /// None are known.

@@ -2,6 +2,7 @@
 
 use super::context::{Context, Headers};
 use super::decide::{Decision, Live, Scratch, Standing, Trace, Walk};
+use super::forwarded::TrustedProxies;
 use super::load::Loads;
 use super::plan::Skip;
 use super::pool::{Pool, PoolKind};
@@ -9,7 +10,9 @@ use super::rule::{CompiledRule, Rule};
 use super::snapshot::RoutingSnapshot;
 use super::strategy::Strategy;
 use super::values::Values;
+use crate::error::FieldError;
 use crate::ids::RuleId;
+use crate::wire::handover::{MAX_HEAD, MAX_HEADERS};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -40,9 +43,42 @@ impl Default for ExplainRequest {
 }
 
 impl ExplainRequest {
-    /// The request as routing sees it; `headers` are [`Self::header_list`].
-    pub fn context<'a>(&'a self, headers: &'a dyn Headers) -> Context<'a> {
-        Context::new(SocketAddr::new(self.client_ip, self.client_port), &self.path, headers)
+    /// The request as routing sees it; `headers` are [`Self::header_list`]. With `trusted` peers the client's address is
+    /// the one that they tell, as for a real client.
+    pub fn context<'a>(&'a self, headers: &'a dyn Headers, trusted: &TrustedProxies) -> Context<'a> {
+        let client_ip = trusted.client_ip(self.client_ip, headers);
+        Context::new(SocketAddr::new(client_ip, self.client_port), &self.path, headers)
+    }
+
+    /// Checks that a client could have sent it; all faults at once.
+    pub fn validate(&self) -> Result<(), Vec<FieldError>> {
+        let mut errors = Vec::new();
+        if !self.path.starts_with('/') || !self.path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = "must begin with / and have no spaces, as in a request line; write a space as %20";
+            errors.push(FieldError::new("path", message));
+        }
+        if self.headers.len() > MAX_HEADERS {
+            errors.push(FieldError::new("headers", format!("are more than {MAX_HEADERS}")));
+        }
+        let is_token = |name: &str| {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+        };
+        for (name, value) in &self.headers {
+            if !is_token(name) {
+                errors.push(FieldError::new("headers", format!("{name:?} is no name of a header")));
+            } else if value.chars().any(char::is_control) {
+                errors.push(FieldError::new(format!("headers.{name}"), "has control characters"));
+            }
+        }
+        let size = self.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
+        if self.path.len() + size > MAX_HEAD - 64 {
+            errors.push(FieldError::new(
+                "headers",
+                format!("and path are longer than {MAX_HEAD} bytes together"),
+            ));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// The headers as a list.
@@ -56,6 +92,8 @@ impl ExplainRequest {
 pub struct Explanation {
     /// Go, wait or refuse.
     pub outcome: Outcome,
+    /// The address that the client counts as: its own, or what a trusted proxy says.
+    pub client_ip: IpAddr,
     /// Why there is nobody, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -246,6 +284,7 @@ pub fn explain<L: Loads + ?Sized>(
     let service = |index: usize| snapshot.service_at(snapshot.owner(index as u32)).name.to_string();
     Explanation {
         outcome,
+        client_ip: context.client_ip,
         reason,
         instance: choice.map(|choice| choice.instance.name.to_string()),
         service: choice.map(|choice| service(choice.index)),

@@ -9,7 +9,7 @@ mod context;
 mod decide;
 mod explain;
 mod field;
-pub mod forwarded;
+mod forwarded;
 mod hash;
 pub mod load;
 mod pairs;
@@ -31,6 +31,7 @@ pub use explain::{
     RuleView, explain,
 };
 pub use field::Field;
+pub use forwarded::TrustedProxies;
 pub use load::{Load, Loads, Reading, SharedLoad};
 pub use pool::{PoolId, PoolKind};
 pub use rule::{CompiledRule, Rule, RuleSpec, Share, TagMatch, Weights};

@@ -43,6 +43,10 @@ pub struct Rule {
     pub spec: RuleSpec,
     /// When it was made; of two rules of one priority the older is tried first.
     pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Grows with each change, from 1.
+    pub version: u64,
 }
 
 /// What the author of a rule says.

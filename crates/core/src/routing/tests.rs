@@ -326,12 +326,12 @@ fn an_explain_request_is_what_a_client_would_send() {
         serde_json::from_value(json!({"path": "/?a=b", "client_ip": "10.0.0.1", "headers": {"X-A": "1"}}))
             .unwrap();
     let headers = request.header_list();
-    let context = request.context(&headers);
+    let context = request.context(&headers, &TrustedProxies::default());
     assert_eq!(
         (context.client_ip.to_string().as_str(), context.headers.first("x-a")),
         ("10.0.0.1", Some("1"))
     );
-    assert_eq!(ExplainRequest::default().context(&headers).target.path, "/");
+    assert_eq!(ExplainRequest::default().context(&headers, &TrustedProxies::default()).target.path, "/");
     assert!(serde_json::from_value::<ExplainRequest>(json!({"colour": 1})).is_err());
 }
 

@@ -270,6 +270,9 @@ pub struct Report {
     /// count them (an earlier version).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_totals: Option<Box<SessionTotals>>,
+    /// In a full report of a relay: sessions whose connections have closed and that only this agent has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_sessions: Vec<String>,
     /// The tree's resources.
     pub usage: Usage,
     /// See [`Status::busy`].

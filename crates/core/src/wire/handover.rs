@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 /// Largest request head that the front door accepts, bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
+/// Most headers of a request.
+pub const MAX_HEADERS: usize = 100;
 /// Most bytes that may be read behind the head before the hand-over.
 pub const MAX_REST: usize = 16 * 1024;
 /// Largest message.

@@ -6,7 +6,7 @@ use myagent_core::routing::{RoutedInstance, RoutedService, RoutingSnapshot};
 use myagent_core::wire::handover::{Down, Offer, Refusal, Up, decode, encode};
 use myagent_core::{Clock, InstanceKey, ServiceId, StartId};
 use myagent_handover::{Channel, Listener};
-use myagent_proxy::{ListenerId, Proxy, ProxyConfig, ProxyEvent};
+use myagent_proxy::{Known, ListenerId, Proxy, ProxyConfig, ProxyEvent};
 use serde_json::Value;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
@@ -59,9 +59,14 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) async fn open(config: ProxyConfig, snapshot: RoutingSnapshot) -> Self {
+        Self::open_knowing(config, snapshot, Known::default()).await
+    }
+
+    pub(crate) async fn open_knowing(config: ProxyConfig, snapshot: RoutingSnapshot, known: Known) -> Self {
         let (snapshot, receiver) = watch::channel(Arc::new(snapshot));
         let (sender, events) = mpsc::channel(10_000);
-        let proxy = Proxy::start(config, receiver, sender, Uuid::new_v4, Arc::new(FixedClock)).unwrap();
+        let proxy =
+            Proxy::start(config, receiver, known, sender, Uuid::new_v4, Arc::new(FixedClock)).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let listener = proxy.open(socket).await.unwrap();

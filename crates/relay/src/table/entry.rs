@@ -71,6 +71,11 @@ impl State {
     /// Something else changed.
     const OTHER: u8 = 4;
 
+    /// The newest session seen on it.
+    pub(super) fn session(&self) -> Option<std::cell::Ref<'_, str>> {
+        std::cell::Ref::filter_map(self.session.borrow(), Option::as_deref).ok()
+    }
+
     pub(super) fn new(
         id: ConnectionId,
         client: SocketAddr,
@@ -267,6 +272,7 @@ impl Entry {
         if known.as_deref() != Some(session) {
             *known = Some(session.into());
             self.mark(State::OTHER);
+            self.table.news.notify_one();
         }
     }
 

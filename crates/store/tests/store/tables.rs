@@ -2,10 +2,11 @@
 
 use crate::{at, draft, id, memory, service, values};
 use myagent_core::instance::{Exit, ExitCause};
+use myagent_core::routing::{Condition, Operator, Rule, RuleSpec, Share};
 use myagent_core::service::{Desired, Service, Source};
 use myagent_core::wire::sessions::{SessionEnd, SessionTotals, TurnEnd};
 use myagent_core::wire::sums::{Sums, Totals, Traffic};
-use myagent_core::{InstanceKey, StartId};
+use myagent_core::{InstanceKey, RuleId, StartId};
 use myagent_store::{EventFilter, HealthCheck, Keep, Retention, StoreError, StoredInstance};
 use std::time::Duration;
 use uuid::Uuid;
@@ -266,4 +267,38 @@ fn history_is_bounded_by_count_and_by_age() {
     store.prune(at(10), &Retention { events: none, health: none }).unwrap();
     assert_eq!(ids(), [0; 0]);
     assert_eq!(store.add_event(&draft(10, None)).unwrap(), 11);
+}
+
+#[test]
+fn rules_are_stored_changed_and_removed() {
+    let store = memory();
+    let rule = |number: u128, name: &str| Rule {
+        rule_id: RuleId(Uuid::from_u128(number)),
+        spec: RuleSpec {
+            name: name.to_owned(),
+            conditions: vec![Condition {
+                field: "client_ip".to_owned(),
+                operator: Operator::InList,
+                value: serde_json::json!(["10.0.0.1", 5]),
+                case_sensitive: true,
+            }],
+            split: vec![Share { tag: Some("a".to_owned()), service: None, percent: 100 }],
+            ..RuleSpec::default()
+        },
+        created_at: at(1),
+        updated_at: at(2),
+        version: 1,
+    };
+    store.insert_rule(&rule(2, "b")).unwrap();
+    store.insert_rule(&rule(1, "a")).unwrap();
+    let taken = store.insert_rule(&rule(3, "a")).unwrap_err();
+    assert!(matches!(&taken, StoreError::DuplicateRule { name } if name == "a"), "{taken:?}");
+    assert_eq!(store.rules().unwrap(), [rule(1, "a"), rule(2, "b")]);
+    let renamed = Rule { version: 2, updated_at: at(3), ..rule(1, "c") };
+    assert!(store.update_rule(&renamed).unwrap());
+    assert!(matches!(store.update_rule(&rule(2, "c")), Err(StoreError::DuplicateRule { .. })));
+    assert!(!store.update_rule(&rule(9, "d")).unwrap());
+    assert!(store.delete_rule(rule(2, "").rule_id).unwrap());
+    assert!(!store.delete_rule(rule(2, "").rule_id).unwrap());
+    assert_eq!(store.rules().unwrap(), [renamed]);
 }

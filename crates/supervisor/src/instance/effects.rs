@@ -175,6 +175,8 @@ impl Task {
         let Runner { process, .. } = self.runner.take()?;
         self.asked.clear();
         self.deps.connections.write(|connections| connections.forget(self.key));
+        self.deps.clients.runner_ended(self.key);
+        self.deps.sessions.runner_ended(self.key, self.keep_sessions());
         let sums = std::mem::take(&mut self.report).take_sums();
         self.tell(What::RunnerEnded(Box::new(sums))).await;
         Some(process)

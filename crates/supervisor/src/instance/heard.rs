@@ -3,6 +3,7 @@
 use super::task::Task;
 use crate::observed::{HealthCheck, What};
 use crate::probe::Found;
+use myagent_core::config::ServiceConfig;
 use myagent_core::health::{Change, Health, Probe, Tracker};
 use myagent_core::lifecycle::Event;
 use myagent_core::probe::Ready;
@@ -116,9 +117,16 @@ impl Task {
             }
             self.request(Request::AckClosed { up_to: newest }).await;
         }
+        self.deps.clients.take(self.key, &report);
+        self.deps.sessions.take(self.key, &report, self.keep_sessions());
         let (name, now) = (self.name(), self.deps.config.clock.now());
         self.deps.connections.write(|connections| connections.take(self.key, &name, &mut report, now));
         self.report = report;
+    }
+
+    /// How long a session without a client is known.
+    pub(super) fn keep_sessions(&self) -> Duration {
+        ServiceConfig::seconds(self.wanted.service.config.session_timeout)
     }
 
     /// The connection broke: the runner is ending, or the machine is in trouble. Its process tells.

@@ -8,7 +8,7 @@ mod task;
 
 use crate::observed::{HealthCheck, RunnerRecord, Update};
 use crate::ports::Ports;
-use crate::{Config, OpenConnections};
+use crate::{Clients, Config, OpenConnections, Sessions};
 use myagent_core::InstanceKey;
 use myagent_core::service::Service;
 use myagent_core::wire::control::{Answer, Request};
@@ -75,6 +75,10 @@ pub struct Deps {
     pub updates: mpsc::Sender<Update>,
     /// Where open connections are noted.
     pub connections: OpenConnections,
+    /// Where they are counted by client address.
+    pub clients: Clients,
+    /// Where it is noted which instance has which session.
+    pub sessions: Sessions,
 }
 
 /// What is known of an instance from before this manager.

@@ -8,8 +8,8 @@ use myagent_core::wire::control::{
 };
 use myagent_core::{Clock, InstanceKey, ServiceId, StartId};
 use myagent_supervisor::{
-    Config, Deps, InstanceHandle, Observed, OpenConnections, Past, Ports, RunnerRecord, Update, Wanted, What,
-    spawn, start_time,
+    Clients, Config, Deps, InstanceHandle, Observed, OpenConnections, Past, Ports, RunnerRecord, Sessions,
+    Update, Wanted, What, spawn, start_time,
 };
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -134,6 +134,8 @@ pub(crate) fn stage(service: Service, process: &Child, started: u64, ready: bool
         ports: Ports::new((1, 1)),
         updates,
         connections: OpenConnections::default(),
+        clients: Clients::default(),
+        sessions: Sessions::default(),
     };
     let wanted = Wanted { service: Arc::new(service), secrets: Arc::default(), index: 0 };
     let past = Past { runner: Some(record), restarts: 2, ..Past::default() };

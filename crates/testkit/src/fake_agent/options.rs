@@ -28,6 +28,8 @@ pub struct Options {
     pub hang_after_ready: bool,
     /// Answer no handshake and no ping while this file exists.
     pub hang_while: Option<PathBuf>,
+    /// Answer handshakes with 503 while this file exists; connections that are open go on.
+    pub refuse_while: Option<PathBuf>,
     /// Do nothing on TERM.
     pub ignore_term: bool,
     /// Start five descendants, each in a way of its own; each writes its PID into a file of this folder.
@@ -77,6 +79,7 @@ impl Options {
                 "--crash-on-start" => options.crash_on_start = Some(number(&name, &value()?)?),
                 "--hang-after-ready" => options.hang_after_ready = true,
                 "--hang-while" => options.hang_while = Some(value()?.into()),
+                "--refuse-while" => options.refuse_while = Some(value()?.into()),
                 "--ignore-term" => options.ignore_term = true,
                 "--spawn-tree" => options.spawn_tree = Some(value()?.into()),
                 "--flood" => {

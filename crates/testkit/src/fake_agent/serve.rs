@@ -145,6 +145,13 @@ impl Agent {
         if self.is_plain_http(&mut stream).await? {
             return Ok(());
         }
+        if self.options.refuse_while.as_ref().is_some_and(|file| file.exists()) {
+            let answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await?;
+            stream.shutdown().await?;
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+            return Ok(());
+        }
         let (_, mut socket) = ServerBuilder::new().accept(stream).await?;
         self.had_handshake.store(true, Ordering::Relaxed);
         let mut conversation = Conversation::new();

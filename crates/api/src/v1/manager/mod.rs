@@ -2,6 +2,7 @@
 
 pub(crate) mod listeners;
 mod shutdown;
+mod upgrade;
 
 use crate::Shared;
 use axum::Router;
@@ -9,5 +10,8 @@ use axum::routing::post;
 use std::sync::Arc;
 
 pub(crate) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/shutdown", post(shutdown::post)).route("/listeners", post(listeners::post))
+    Router::new()
+        .route("/shutdown", post(shutdown::post))
+        .route("/upgrade", post(upgrade::post))
+        .route("/listeners", post(listeners::post))
 }

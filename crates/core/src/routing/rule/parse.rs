@@ -26,7 +26,7 @@ const FIELDS: &[&str] = &[
     "allow_hint",
 ];
 /// Fields that are ours; accepted and not looked at, so that what was read can be written back.
-const READ_ONLY: &[&str] = &["rule_id", "created_at"];
+const READ_ONLY: &[&str] = &["rule_id", "created_at", "updated_at", "version", "stats", "warnings"];
 
 /// Reads and checks what a rule should be. Only `name` is required; null is as good as absent.
 pub fn parse(body: Value) -> Result<RuleSpec, Vec<FieldError>> {
@@ -71,8 +71,8 @@ pub fn parse(body: Value) -> Result<RuleSpec, Vec<FieldError>> {
     if errors.is_empty() { Ok(spec) } else { Err(errors) }
 }
 
-/// The rule with some of its fields changed; null sets one back to its default.
-pub fn patch(rule: &Rule, changes: Value) -> Result<Rule, Vec<FieldError>> {
+/// What the rule should be with some of its fields changed; null sets one back to its default.
+pub fn patch(rule: &Rule, changes: Value) -> Result<RuleSpec, Vec<FieldError>> {
     let Value::Object(changes) = changes else {
         return Err(vec![FieldError::new("body", "must be a JSON object")]);
     };
@@ -83,7 +83,7 @@ pub fn patch(rule: &Rule, changes: Value) -> Result<Rule, Vec<FieldError>> {
         _ => Map::new(),
     };
     map.extend(changes);
-    Ok(Rule { spec: parse(Value::Object(map))?, ..rule.clone() })
+    parse(Value::Object(map))
 }
 
 struct Reader {

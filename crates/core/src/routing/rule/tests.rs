@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 fn rule(spec: RuleSpec) -> Rule {
-    Rule { rule_id: RuleId(Uuid::nil()), spec, created_at: Timestamp::UNIX_EPOCH }
+    let now = Timestamp::UNIX_EPOCH;
+    Rule { rule_id: RuleId(Uuid::nil()), spec, created_at: now, updated_at: now, version: 1 }
 }
 
 #[test]
@@ -132,8 +133,8 @@ fn messages_say_what_would_be_right() {
 fn a_patch_changes_what_it_names() {
     let old = rule(parse(json!({"name": "a", "priority": 5, "hash_key": "path", "weight": 3})).unwrap());
     let new = patch(&old, json!({"enabled": false, "hash_key": null, "rule_id": "x"})).unwrap();
-    assert_eq!((new.spec.priority, new.spec.enabled, new.spec.hash_key.as_deref()), (5, false, None));
-    assert_eq!((new.rule_id, new.spec.weight), (old.rule_id, Some(Weights::Same(3))));
+    assert_eq!((new.priority, new.enabled, new.hash_key.as_deref()), (5, false, None));
+    assert_eq!(new.weight, Some(Weights::Same(3)));
     assert_eq!(patch(&old, json!({"priority": "high"})).unwrap_err()[0].field, "priority");
     assert_eq!(patch(&old, json!(5)).unwrap_err()[0].field, "body");
     assert_eq!(patch(&old, json!({"name": null})).unwrap_err()[0].field, "name");

@@ -116,7 +116,13 @@ impl Fleet {
 pub(in crate::routing) fn compiled(number: u32, body: &Value) -> Arc<CompiledRule> {
     let spec = rule::parse(body.clone()).unwrap_or_else(|errors| panic!("{body}: {errors:?}"));
     let created_at = Timestamp::from_second(number.into()).expect("a time");
-    let rule = Rule { rule_id: RuleId(Uuid::from_u128(number.into())), spec, created_at };
+    let rule = Rule {
+        rule_id: RuleId(Uuid::from_u128(number.into())),
+        spec,
+        created_at,
+        updated_at: created_at,
+        version: 1,
+    };
     Arc::new(CompiledRule::new(rule).expect("a rule that was parsed compiles"))
 }
 

@@ -1,0 +1,82 @@
+//! `GET /api/v1/routing/rules?enabled=&search=&limit=&offset=`: a page of the rules, in the order in which they are tried.
+
+use crate::Ctx;
+use crate::error::{ApiError, Result};
+use crate::extract::Params;
+use axum::extract::State;
+use axum::response::Json;
+use myagent_core::view::{Page, RuleView};
+use serde::Deserialize;
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1000;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Only those that are tried, or only those that are not.
+    enabled: Option<bool>,
+    /// A part of the name or the description, in any case.
+    search: Option<String>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+pub(crate) async fn get(
+    State(shared): Ctx,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<Page<RuleView>>> {
+    select(shared.control.rules(), &query).map(Json)
+}
+
+fn select(mut all: Vec<RuleView>, query: &ListQuery) -> Result<Page<RuleView>> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if limit == 0 || limit > MAX_LIMIT {
+        return Err(ApiError::field("limit", format!("must be from 1 to {MAX_LIMIT}")));
+    }
+    if let Some(enabled) = query.enabled {
+        all.retain(|view| view.rule.spec.enabled == enabled);
+    }
+    if let Some(search) = &query.search {
+        let wanted = search.to_lowercase();
+        let has = |text: &String| text.to_lowercase().contains(&wanted);
+        all.retain(|view| has(&view.rule.spec.name) || has(&view.rule.spec.description));
+    }
+    Ok(Page::cut(all, limit, query.offset.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(name: &str, enabled: bool) -> RuleView {
+        serde_json::from_value(serde_json::json!({
+            "rule_id": uuid::Uuid::nil(), "name": name, "enabled": enabled, "description": "For The Few",
+            "created_at": "1970-01-01T00:00:00Z", "updated_at": "1970-01-01T00:00:00Z", "version": 1,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_order_stays_and_filters_narrow() {
+        let check = |query: &str, expected: &str| {
+            let uri: axum::http::Uri = format!("/?{query}").parse().unwrap();
+            let query: ListQuery = axum::extract::Query::try_from_uri(&uri).unwrap().0;
+            let all = vec![view("vip", true), view("mobile", false), view("all", true)];
+            let found = match select(all, &query) {
+                Ok(page) => {
+                    let names: Vec<_> = page.items.iter().map(|view| view.rule.spec.name.as_str()).collect();
+                    format!("{} of {}", names.join(" "), page.total)
+                }
+                Err(error) => error.0.detail,
+            };
+            assert_eq!(found, expected, "{uri}");
+        };
+        check("", "vip mobile all of 3");
+        check("enabled=true", "vip all of 2");
+        check("enabled=false", "mobile of 1");
+        check("search=VIP", "vip of 1");
+        check("search=few&limit=1&offset=1", "mobile of 3");
+        check("limit=0", "limit: must be from 1 to 1000");
+    }
+}
