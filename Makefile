@@ -3,10 +3,10 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check gates fmt gen bench bench-proxy soak fuzz coverage audit
+.PHONY: help setup run demo test check gates fmt gen bench bench-proxy soak fuzz conformance coverage audit
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: ## install what is missing to build and test
 	scripts/setup.sh
@@ -52,10 +52,15 @@ soak: ## the stories with their big counts: 50 trees, 20 managers killed, floods
 fuzz: SECONDS ?= 60
 fuzz: ## a minute (or SECONDS=…) of arbitrary bytes for each reader of what others wrote; needs the nightly compiler
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
-	for target in $$(sed -n 's/^name = "\(.*_reader\|.*_event\)"/\1/p' fuzz/Cargo.toml); do \
+	for target in $$(sed -n 's/^name = "\(.*_reader\|.*_event\|.*_scanner\)"/\1/p' fuzz/Cargo.toml); do \
 	  mkdir -p "fuzz/corpus/$$target"; \
 	  cargo +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(SECONDS) -max_len=65536; \
 	done
+
+conformance: ## 517 cases of WebSocket conformance, directly and through us, with and without compression; none may be worse; 10 to 20 minutes
+	@scripts/setup.sh
+	cargo build --release --locked --package myagent-cli --package myagent-testkit
+	@scripts/conformance/run.py $(ARGS)
 
 coverage: ## the tests with a report of the lines they miss, in target/coverage/html
 	scripts/coverage.sh --html

@@ -106,6 +106,7 @@ pub(crate) fn start(
             clock: Arc::clone(&clock),
             random,
             new_id: Uuid::now_v7,
+            trust: myagent_tls::Trust::system(),
         },
         port_range: settings.port_range,
         allow_sources: settings.allow_sources.clone(),

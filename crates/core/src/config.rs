@@ -30,6 +30,8 @@ pub struct ServiceConfig {
     pub health_check_timeout: f64,
     /// An instance that a client waits for, or that said something, within this time is busy and is not restarted.
     pub busy_max: f64,
+    /// A client that takes nothing of what is sent to it for so long is dropped.
+    pub slow_client_timeout: f64,
     /// Whether an agent that ended is started again.
     pub auto_restart: bool,
     /// First delay before a restart; doubles each time, ±25 %, at most 60.
@@ -70,6 +72,7 @@ impl Default for ServiceConfig {
             health_check_interval: 10.0,
             health_check_timeout: 5.0,
             busy_max: 1800.0,
+            slow_client_timeout: 30.0,
             auto_restart: true,
             restart_delay: 1.0,
             max_restart_count: 3,
@@ -153,6 +156,12 @@ pub const KEYS: &[Key] = &[
         Kind::Seconds(0.0, 86_400.0),
         true,
         "seconds for which an unanswered message or the last output makes an instance busy: not restarted by failing checks",
+    ),
+    key(
+        "slow_client_timeout",
+        Kind::Seconds(1.0, 3600.0),
+        true,
+        "seconds after which a client that takes nothing of what is sent to it is dropped, with 1013 slow_client",
     ),
     key("auto_restart", Kind::Bool, true, "whether an agent that ended is started again"),
     key(

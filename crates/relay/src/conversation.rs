@@ -1,15 +1,18 @@
 //! A client and its agent, from the answer to the handshake until both sides are done.
 //!
 //! Both directions are moved by one task: whichever socket wakes it, both are looked at, which costs nothing for the one
-//! that has nothing. What ends the conversation, and how each side is told, is decided here; [`crate::flow`] moves the bytes,
+//! that has nothing. [`crate::flow`] moves the bytes, [`ending`] decides how a conversation ends and what each side is told of it,
 //! [`crate::heartbeat`] says when the client has been silent for too long.
 
-use crate::codec::{Opcode, write_close, write_frame, write_masked_frame};
+mod ending;
+
+use crate::codec::{Opcode, write_frame};
 use crate::flow::{Flow, Pumped, Verdict};
-use crate::heartbeat::{Beat, Heartbeat};
+use crate::heartbeat::Heartbeat;
 use crate::relay::Relay;
 use crate::table::Entry;
 use crate::upstream::Body;
+use myagent_tls::Stream;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -18,16 +21,6 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A client that has taken none of the bytes kept for it for so long is dropped.
-const SLOW_CLIENT: Duration = Duration::from_secs(30);
-/// How long a client may take to close once it has been sent everything.
-const CLIENT_LINGER: Duration = Duration::from_secs(5);
-/// How long an agent may go on once its client has closed.
-const AGENT_LINGER: Duration = Duration::from_secs(30);
-/// How long the frame that is passing may take to end when the conversation is closed from outside, and how long it may take
-/// until both sides are done. Less than [`myagent_core::wire::control::CLOSES_WITHIN`].
-const CUT_LINGER: Duration = Duration::from_secs(1);
-const LEAVE_LINGER: Duration = Duration::from_millis(1500);
 /// When there is nothing to wait for.
 const FAR: Duration = Duration::from_hours(24);
 
@@ -64,7 +57,7 @@ struct Active {
     relay: Rc<Relay>,
     entry: Entry,
     client: TcpStream,
-    agent: TcpStream,
+    agent: Stream,
     /// Client to agent.
     up: Flow,
     /// Agent to client.
@@ -75,10 +68,12 @@ struct Active {
     ending: Option<(u16, String)>,
     /// When it is over even if a side is not done.
     linger: Option<Instant>,
-    /// When the frame that is passing is cut short.
+    /// When the frame that is passing is cut short, or (there is none) the stream ends without a close frame.
     cut_by: Option<Instant>,
     /// It was asked to close.
     leaving: bool,
+    /// It was asked to close once the agent's connection has ended.
+    farewell: Option<Box<(u16, String)>>,
 }
 
 impl Conversation {
@@ -90,7 +85,7 @@ impl Conversation {
         relay: Rc<Relay>,
         entry: Entry,
         client: TcpStream,
-        agent: TcpStream,
+        agent: Stream,
         mode: Mode,
         opening: &Opening,
         now: Instant,
@@ -109,6 +104,7 @@ impl Conversation {
             linger: None,
             cut_by: None,
             leaving: false,
+            farewell: None,
         };
         active.open(opening);
         Self { active: Some(Box::new(active)) }
@@ -155,9 +151,10 @@ impl Active {
 
     fn poll(&mut self, context: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
         if !self.leaving
+            && self.farewell.is_none()
             && let Poll::Ready((code, reason)) = self.entry.poll_disconnected(context)
         {
-            self.leave(code, &reason);
+            self.asked_to_close(code, reason);
         }
         if self.entry.has_notice() {
             self.tell();
@@ -247,54 +244,6 @@ impl Active {
         })
     }
 
-    /// The client closed its side: the agent is told in the same way and may finish.
-    fn client_ended(&mut self) {
-        self.up.finish();
-        if matches!(self.mode, Mode::Frames) {
-            self.note(1006, "the client went away");
-            // An HTTP client may close its side and go on reading.
-            self.linger_at_most(AGENT_LINGER);
-        }
-    }
-
-    /// The client's connection broke: so does the agent's.
-    fn client_lost(&mut self) -> Poll<()> {
-        self.note(1006, "the client went away");
-        reset_on_close(&self.agent);
-        Poll::Ready(())
-    }
-
-    /// The agent closed its side, or its connection broke.
-    fn agent_ended(&mut self, reset: bool) {
-        if let Mode::Http { status, .. } = self.mode {
-            self.note(1000, &format!("HTTP answer {status} has ended"));
-            self.down.finish();
-        } else if self.note_close_frame() || self.up.source_ended || !self.down.is_open() {
-            self.down.finish();
-        } else {
-            self.note(1012, "agent ended");
-            let mut frame = Vec::new();
-            write_close(&mut frame, 1012, "agent ended");
-            self.down.cut(frame);
-            // In the middle of a frame no other can be sent, and this one will never end.
-            self.down.cut_now();
-        }
-        if reset {
-            self.up.abandon();
-        }
-    }
-
-    /// Everything the client will get is written.
-    fn all_sent(&mut self) {
-        self.linger_at_most(CLIENT_LINGER);
-        if let Mode::Http { status, .. } = self.mode {
-            self.note(1000, &format!("HTTP answer {status} has ended"));
-            // The agent may keep its connection open for another request that will not come.
-            self.up.abandon();
-            self.down.source_ended = true;
-        }
-    }
-
     /// There is something of our own to say: at once if the stream stands between two messages, else behind the one that is
     /// passing, or never.
     fn tell(&mut self) {
@@ -307,126 +256,11 @@ impl Active {
         }
     }
 
-    /// Somebody asked for this conversation to be closed.
-    fn leave(&mut self, code: u16, reason: &str) {
-        self.leaving = true;
-        self.note(code, reason);
-        let now = Instant::now();
-        if code == 1006 {
-            // Without a word.
-            self.linger = Some(now);
-            self.down.abandon();
-            self.tell_agent();
-            return;
-        }
-        self.linger = Some(now + LEAVE_LINGER);
-        if matches!(self.mode, Mode::Http { .. }) {
-            self.down.finish();
-            self.up.finish();
-            return;
-        }
-        self.cut_by = Some(now + CUT_LINGER);
-        let mut frame = Vec::new();
-        write_close(&mut frame, code, reason);
-        self.down.cut(frame);
-        self.tell_agent();
-    }
-
-    /// Ends the agent's side: with a close frame where one can stand.
-    fn tell_agent(&mut self) {
-        if self.up.is_open() && (self.up.scanner.at_boundary() || self.heart.holds()) {
-            let mut frame = Vec::new();
-            let key = self.entry.id().0.as_fields().0.to_be_bytes();
-            write_masked_frame(&mut frame, Opcode::Close, &1001_u16.to_be_bytes(), key);
-            self.up.push(&frame);
-        }
-        self.up.finish();
-    }
-
-    /// Something may be due. Ready: it is over.
-    fn on_time(&mut self, now: Instant) -> Poll<()> {
-        if self.linger.is_some_and(|at| at <= now) {
-            return Poll::Ready(());
-        }
-        if self.cut_by.is_some_and(|at| at <= now) {
-            self.cut_by = None;
-            self.down.cut_now();
-        }
-        if self.down.stalled_since.is_some_and(|since| since + SLOW_CLIENT <= now) {
-            return self.drop_client(1013, "slow_client");
-        }
-        if !self.beats() {
-            return Poll::Pending;
-        }
-        if self.up.keeps() {
-            // The agent does not read, so neither do we: the client cannot be heard.
-            self.heart.heard(now);
-        }
-        match self.heart.check(now) {
-            Beat::Nothing => {}
-            Beat::Ping if self.down.scanner.at_boundary() && !self.down.keeps() => {
-                let ping = self.heart.ping(now);
-                self.down.push(&ping);
-            }
-            Beat::Ping => self.heart.postpone(now),
-            Beat::Dead => return self.drop_client(1006, "no answer to a ping"),
-        }
-        Poll::Pending
-    }
-
-    /// Gives the client up without a word (it would not get one) and tells the agent.
-    fn drop_client(&mut self, code: u16, reason: &str) -> Poll<()> {
-        self.note(code, reason);
-        self.tell_agent();
-        // One try: an agent that does not read now sees only the end.
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        let _ = self.pump_up(&mut context);
-        reset_on_close(&self.client);
-        Poll::Ready(())
-    }
-
-    fn end(mut self: Box<Self>) {
-        let (code, reason) = self.ending.take().unwrap_or((1006, String::new()));
-        // The front door may still have the descriptor: without this the client would not see the end until it closes.
-        for socket in [&self.client, &self.agent] {
-            let reset = rustix::net::sockopt::socket_linger(socket).is_ok_and(|linger| linger.is_some());
-            if !reset {
-                let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
-            }
-        }
-        self.entry.close(code, &reason);
-    }
-
-    /// The client is pinged.
-    fn beats(&self) -> bool {
-        matches!(self.mode, Mode::Frames) && self.up.is_open() && self.down.is_open()
-    }
-
     fn deadline(&self) -> Instant {
-        let stalled = self.down.stalled_since.map(|since| since + SLOW_CLIENT);
+        let stalled = self.down.stalled_since.map(|since| since + self.relay.slow_client);
         let beat = self.beats().then(|| self.heart.deadline());
         let due = [self.linger, self.cut_by, stalled, beat];
         due.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + FAR)
-    }
-
-    fn linger_at_most(&mut self, time: Duration) {
-        let at = Instant::now() + time;
-        self.linger = Some(self.linger.map_or(at, |other| other.min(at)));
-    }
-
-    fn note(&mut self, code: u16, reason: &str) {
-        self.ending.get_or_insert_with(|| (code, reason.to_owned()));
-    }
-
-    /// Whether either side has sent a close frame; it is how the conversation ends.
-    fn note_close_frame(&mut self) -> bool {
-        let Some((code, reason)) = self.up.scanner.close().or_else(|| self.down.scanner.close()) else {
-            return false;
-        };
-        if self.ending.is_none() {
-            self.ending = Some((code, reason.to_owned()));
-        }
-        true
     }
 }
 
@@ -469,9 +303,4 @@ fn note_session(session: Option<Box<str>>, entry: &Entry) {
     if let Some(session) = session {
         entry.set_session(&session);
     }
-}
-
-/// The other side sees a broken connection, as it is, when the socket is closed.
-fn reset_on_close(socket: &TcpStream) {
-    let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }

@@ -5,12 +5,11 @@
 //! bytes is kept for each direction, and an idle direction keeps none.
 
 use crate::scanner::Scanner;
-use rustix::net::Shutdown;
 use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// Size of the shared read buffer, and so the most that is kept of one direction, bytes.
@@ -22,6 +21,8 @@ pub(crate) struct Flow {
     /// Bytes that the sink has not taken, from `kept_from`.
     kept: Vec<u8>,
     kept_from: usize,
+    /// The sink has taken bytes that it has not passed on: TLS does.
+    unflushed: bool,
     state: State,
     /// The source will give nothing more.
     pub(crate) source_ended: bool,
@@ -68,6 +69,7 @@ impl Flow {
             scanner: Scanner::new(),
             kept: Vec::new(),
             kept_from: 0,
+            unflushed: false,
             state: State::Open,
             source_ended: false,
             stalled_since: None,
@@ -84,9 +86,9 @@ impl Flow {
         matches!(self.state, State::Open)
     }
 
-    /// The sink has not taken everything.
+    /// The sink has not taken everything, or not passed it on.
     pub(crate) fn keeps(&self) -> bool {
-        !self.kept.is_empty()
+        !self.kept.is_empty() || self.unflushed
     }
 
     /// Puts bytes behind what is kept; they go out at the next pump.
@@ -129,8 +131,8 @@ impl Flow {
     pub(crate) fn pump(
         &mut self,
         context: &mut Context<'_>,
-        source: &mut TcpStream,
-        sink: &mut TcpStream,
+        source: &mut (impl AsyncRead + Unpin),
+        sink: &mut (impl AsyncWrite + Unpin),
         buffer: &RefCell<Box<[u8]>>,
         mut inspect: impl FnMut(&mut Scanner, &[u8]) -> Verdict,
     ) -> Pumped {
@@ -144,7 +146,9 @@ impl Flow {
             }
             if matches!(self.state, State::Finishing) {
                 // An error means that the other side is gone already, which is what is wanted.
-                let _ = rustix::net::shutdown(&*sink, Shutdown::Write);
+                if Pin::new(&mut *sink).poll_shutdown(context).is_pending() {
+                    return Pumped::Waiting;
+                }
                 self.state = State::Shut;
             }
             if self.source_ended {
@@ -160,7 +164,10 @@ impl Flow {
                     }
                     continue;
                 }
-                Poll::Ready(result) => result.is_err(),
+                // Over TLS, an end without a goodbye is an error; for a conversation it is an end like any other.
+                Poll::Ready(result) => {
+                    result.is_err_and(|error| error.kind() != io::ErrorKind::UnexpectedEof)
+                }
             };
             self.source_ended = true;
             return Pumped::SourceEnded { reset };
@@ -171,7 +178,7 @@ impl Flow {
     fn pass(
         &mut self,
         context: &mut Context<'_>,
-        sink: &mut TcpStream,
+        sink: &mut (impl AsyncWrite + Unpin),
         bytes: &[u8],
         inspect: &mut impl FnMut(&mut Scanner, &[u8]) -> Verdict,
     ) -> bool {
@@ -200,11 +207,16 @@ impl Flow {
     }
 
     /// Writes bytes, keeping what the sink does not take; nothing is kept before. False: the sink has failed.
-    fn write(&mut self, context: &mut Context<'_>, sink: &mut TcpStream, bytes: &[u8]) -> bool {
+    fn write(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut (impl AsyncWrite + Unpin),
+        bytes: &[u8],
+    ) -> bool {
         if bytes.is_empty() {
             return true;
         }
-        let written = match Pin::new(sink).poll_write(context, bytes) {
+        let written = match Pin::new(&mut *sink).poll_write(context, bytes) {
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(_)) => {
                 self.abandon();
@@ -215,12 +227,24 @@ impl Flow {
         if written < bytes.len() {
             self.push(&bytes[written..]);
             self.stalled_since = Some(Instant::now());
+            return true;
         }
-        true
+        match Pin::new(sink).poll_flush(context) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(_)) => {
+                self.abandon();
+                false
+            }
+            Poll::Pending => {
+                self.unflushed = true;
+                self.stalled_since = Some(Instant::now());
+                true
+            }
+        }
     }
 
     /// Ready: everything kept is written (true), or the sink has failed (false).
-    fn write_kept(&mut self, context: &mut Context<'_>, sink: &mut TcpStream) -> Poll<bool> {
+    fn write_kept(&mut self, context: &mut Context<'_>, sink: &mut (impl AsyncWrite + Unpin)) -> Poll<bool> {
         while self.kept_from < self.kept.len() {
             match Pin::new(&mut *sink).poll_write(context, &self.kept[self.kept_from..]) {
                 Poll::Ready(Ok(written)) => {
@@ -237,13 +261,30 @@ impl Flow {
                 }
             }
         }
-        self.forget_kept();
-        Poll::Ready(true)
+        match Pin::new(sink).poll_flush(context) {
+            Poll::Ready(Ok(())) => {
+                self.forget_kept();
+                Poll::Ready(true)
+            }
+            Poll::Ready(Err(_)) => {
+                self.abandon();
+                Poll::Ready(false)
+            }
+            Poll::Pending => {
+                // The sink has it all: no room is kept while it waits.
+                let waits_already = self.stalled_since.filter(|_| self.kept.is_empty());
+                self.forget_kept();
+                self.unflushed = true;
+                self.stalled_since = waits_already.or_else(|| Some(Instant::now()));
+                Poll::Pending
+            }
+        }
     }
 
     fn forget_kept(&mut self) {
         self.kept = Vec::new();
         self.kept_from = 0;
+        self.unflushed = false;
         self.stalled_since = None;
     }
 }

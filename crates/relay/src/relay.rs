@@ -12,10 +12,12 @@ use crate::table::Table;
 use crate::upstream::{self, ANSWER_TIMEOUT, Answer, HANDSHAKE_TIMEOUT, UpstreamError};
 use myagent_core::service::Endpoint;
 use myagent_core::wire::handover::Refusal;
+use myagent_tls::{Stream, Trust};
 use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -46,12 +48,29 @@ impl Target {
     }
 }
 
+/// What a relay is for.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the agent is.
+    pub target: Target,
+    /// Whom to trust if it is reached over TLS.
+    pub trust: Trust,
+    /// Name of the service, for the headers of answers.
+    pub service: String,
+    /// Name of the instance, likewise.
+    pub instance: String,
+    /// A client that has taken none of the bytes kept for it for so long is dropped.
+    pub slow_client: Duration,
+}
+
 /// The relay of one instance.
 pub struct Relay {
     target: Target,
+    trust: Trust,
     table: Table,
     service: String,
     instance: String,
+    pub(crate) slow_client: Duration,
     /// `Host` for an external service.
     host: Option<String>,
     address: String,
@@ -60,8 +79,9 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay to `target`. `service` and `instance` are names, for the headers of answers.
-    pub fn new(target: Target, table: Table, service: String, instance: String) -> Rc<Self> {
+    /// A relay whose connections are entered into this table.
+    pub fn new(config: Config, table: Table) -> Rc<Self> {
+        let Config { target, trust, service, instance, slow_client } = config;
         let host = match &target {
             Target::Local { .. } => None,
             Target::External { endpoint } if endpoint.port == if endpoint.tls { 443 } else { 80 } => {
@@ -72,7 +92,12 @@ impl Relay {
         };
         let address = target.address();
         let buffer = RefCell::new(vec![0; BUFFER].into_boxed_slice());
-        Rc::new(Self { target, table, service, instance, host, address, buffer })
+        Rc::new(Self { target, trust, table, service, instance, slow_client, host, address, buffer })
+    }
+
+    /// Whether the agent is a process of ours, so that its end will be told.
+    pub(crate) fn owns_agent(&self) -> bool {
+        matches!(self.target, Target::Local { .. })
     }
 
     /// Connects to the agent and makes the handshake. The client is given back, untouched, if there is no place for it, if
@@ -103,7 +128,7 @@ impl Relay {
             // No runner could read it; the front door can tell the client.
             Err(error) => return Err(GivenBack::new(client, Refusal::BadRequest, error.to_string())),
         };
-        let mut agent = match upstream::connect(&self.target).await {
+        let mut agent = match upstream::connect(&self.target, &self.trust).await {
             Ok(agent) => agent,
             Err(error) => return Err(GivenBack::new(client, Refusal::ConnectFailed, error.to_string())),
         };
@@ -134,7 +159,7 @@ impl Relay {
     fn open(
         self: &Rc<Self>,
         client: Client,
-        agent: TcpStream,
+        agent: Stream,
         request: Request,
         answer: Answer,
     ) -> Conversation {

@@ -6,6 +6,7 @@ pub use body::Body;
 
 use crate::handshake::{MAX_HEADERS, push_header};
 use crate::relay::Target;
+use myagent_tls::{Stream, Trust};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,13 +18,12 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// Largest head of an answer, bytes.
 const MAX_ANSWER_HEAD: usize = 32 * 1024;
+/// How the answer of a TLS server begins that was not spoken to over TLS: an alert of any version.
+const TLS_ALERT: &[u8] = &[0x15, 0x03];
 
 /// Why there is no answer from the agent.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// No TLS to external services yet.
-    #[error("connecting to {0}: wss:// endpoints are not supported yet; use ws:// or a TLS tunnel beside it")]
-    Tls(String),
     /// Refused, unreachable, unknown name…
     #[error("connecting to {to}: {source}")]
     Connect {
@@ -31,6 +31,14 @@ pub enum UpstreamError {
         to: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// No TLS, or with nobody whom we trust.
+    #[error("TLS with {to}: {source}")]
+    Tls {
+        /// Address.
+        to: String,
+        /// What is wrong, and the way out.
+        source: myagent_tls::Error,
     },
     /// It was connected, and then failed before the answer's head was whole.
     #[error("handshake with {to}: {source}")]
@@ -73,33 +81,36 @@ pub struct Answer {
 }
 
 /// Connects, within [`HANDSHAKE_TIMEOUT`].
-pub async fn connect(target: &Target) -> Result<TcpStream, UpstreamError> {
+pub async fn connect(target: &Target, trust: &Trust) -> Result<Stream, UpstreamError> {
     let to = target.address();
     let connecting = async {
-        match target {
-            Target::Local { addr, .. } => TcpStream::connect(addr).await,
-            Target::External { endpoint } => {
-                TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await
+        let connected = async {
+            match target {
+                Target::Local { addr, .. } => {
+                    let socket = TcpStream::connect(addr).await?;
+                    socket.set_nodelay(true)?;
+                    Ok(socket)
+                }
+                Target::External { endpoint } => {
+                    let socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+                    socket.set_nodelay(true)?;
+                    keep_alive(&socket)?;
+                    Ok(socket)
+                }
             }
+        };
+        let socket = connected.await.map_err(|source| UpstreamError::Connect { to: to.clone(), source })?;
+        match target {
+            Target::External { endpoint } if endpoint.tls => trust
+                .connect(socket, &endpoint.host)
+                .await
+                .map_err(|source| UpstreamError::Tls { to: to.clone(), source }),
+            _ => Ok(Stream::Plain(socket)),
         }
     };
-    if matches!(target, Target::External { endpoint } if endpoint.tls) {
-        return Err(UpstreamError::Tls(to));
-    }
-    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(source)) => return Err(UpstreamError::Connect { to, source }),
-        Err(_) => return Err(UpstreamError::Timeout { to, seconds: HANDSHAKE_TIMEOUT.as_secs() }),
-    };
-    let prepare = || -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        if matches!(target, Target::External { .. }) {
-            keep_alive(&stream)?;
-        }
-        Ok(())
-    };
-    prepare().map_err(|source| UpstreamError::Connect { to, source })?;
-    Ok(stream)
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await.unwrap_or_else(|_| {
+        Err(UpstreamError::Timeout { to: to.clone(), seconds: HANDSHAKE_TIMEOUT.as_secs() })
+    })
 }
 
 /// A far end that vanished without a word is noticed after about two minutes.
@@ -114,7 +125,7 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 
 /// Sends a request and reads the answer's head, within `limit`. `is_head`: the answer has no body whatever it says.
 pub async fn exchange(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     to: &str,
     request: &[&[u8]],
     is_head: bool,
@@ -125,6 +136,7 @@ pub async fn exchange(
         for part in request.iter().filter(|part| !part.is_empty()) {
             stream.write_all(part).await.map_err(failed)?;
         }
+        stream.flush().await.map_err(failed)?;
         let mut bytes = Vec::with_capacity(1024);
         loop {
             if stream.read_buf(&mut bytes).await.map_err(failed)? == 0 {
@@ -153,6 +165,9 @@ fn parse(bytes: &mut Vec<u8>, is_head: bool) -> Result<Option<Answer>, String> {
                 return Err("its head is too long".to_owned());
             }
             Ok(httparse::Status::Partial) => return Ok(None),
+            Err(_) if bytes.starts_with(TLS_ALERT) => {
+                return Err("it speaks TLS there; the endpoint is wss:// and not ws://".to_owned());
+            }
             Err(error) => return Err(error.to_string()),
         };
         let status = response.code.unwrap_or_default();
@@ -216,5 +231,7 @@ mod tests {
             "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
         );
         assert!(parse(&mut b"SSH-2.0-x\r\n\r\n".to_vec(), false).is_err());
+        let error = parse(&mut b"\x15\x03\x01\x00\x02\x02\x46".to_vec(), false).unwrap_err();
+        assert!(error.contains("wss:// and not ws://"), "{error}");
     }
 }

@@ -190,6 +190,10 @@ impl Runner {
             return;
         }
         let is_file = matches!(self.spec.agent, AgentLaunch::File { .. });
+        if !is_file {
+            // At once: their connections have just ended, and they wait for a word why.
+            self.table.close_all(1012, "agent ended");
+        }
         let restart = is_file && (self.history.up_since.is_some() || self.history.count > 0);
         self.ending = Some(Ending::Exit(exit.clone()));
         if restart {

@@ -9,8 +9,9 @@ use myagent_core::wire::handover::{Ask, Moved, Refusal, Up};
 use myagent_core::wire::launch::AgentLaunch;
 use myagent_host::{Host, HostConfig, LoadError};
 use myagent_journal::Journal;
-use myagent_relay::relay::{Relay, Target};
+use myagent_relay::relay::{self, Relay, Target};
 use myagent_relay::{Client, GivenBack};
+use myagent_tls::Trust;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
@@ -134,7 +135,14 @@ impl Runner {
             AgentLaunch::File { .. } => return Err("an agent file is not relayed".to_owned()),
         };
         let instance = format!("{}-{}", self.spec.service, self.spec.index);
-        let relay = Relay::new(target, self.table.clone(), self.spec.service.clone(), instance);
+        let config = relay::Config {
+            target,
+            trust: Trust::system(),
+            service: self.spec.service.clone(),
+            instance,
+            slow_client: ServiceConfig::seconds(self.spec.config.slow_client_timeout),
+        };
+        let relay = Relay::new(config, self.table.clone());
         self.backend.replace(Backend::Relay(relay));
         Ok(())
     }

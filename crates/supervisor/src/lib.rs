@@ -34,6 +34,7 @@ pub use process::start_time;
 pub use sessions::Sessions;
 
 use myagent_core::Clock;
+use myagent_tls::Trust;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -56,4 +57,6 @@ pub struct Config {
     pub random: fn() -> f64,
     /// A new UUID.
     pub new_id: fn() -> uuid::Uuid,
+    /// Whom probes of external services trust.
+    pub trust: Trust,
 }

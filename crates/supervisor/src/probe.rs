@@ -3,12 +3,13 @@
 use futures_util::{SinkExt, StreamExt};
 use myagent_core::probe::Ready;
 use myagent_core::service::Endpoint;
+use myagent_tls::{Stream, Trust};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_websockets::{ClientBuilder, MaybeTlsStream, Message, WebSocketStream};
+use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
 /// How long an agent may take to answer the close of a probe that it has passed.
 const GOODBYE: Duration = Duration::from_millis(100);
@@ -19,12 +20,14 @@ const FIRST_READY_INTERVAL: Duration = Duration::from_millis(16);
 /// The header that tells an agent that this connection is a probe.
 const PROBE_HEADER: &str = "x-myagent-probe";
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<Stream>;
 
 /// Where and how to ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
+    /// Whom to trust if the endpoint is `wss://`.
+    pub(crate) trust: Trust,
     pub(crate) ready: Ready,
     pub(crate) timeout: Duration,
     pub(crate) interval: Duration,
@@ -139,19 +142,30 @@ async fn connect(target: &Target) -> Result<TcpStream, String> {
         .map_err(|error| format!("cannot connect to {}: {error}", endpoint.authority()))
 }
 
+/// Connects, over TLS if the endpoint is.
+async fn open(target: &Target) -> Result<Stream, String> {
+    let (socket, endpoint) = (connect(target).await?, &target.endpoint);
+    if !endpoint.tls {
+        return Ok(Stream::Plain(socket));
+    }
+    let secured = target.trust.connect(socket, &endpoint.host).await;
+    secured.map_err(|error| format!("TLS with {}: {error}", endpoint.authority()))
+}
+
 async fn handshake(target: &Target) -> Result<Socket, String> {
     let endpoint = &target.endpoint;
     let path = match &target.ready {
         Ready::Ws(Some(path)) => path,
         _ => &endpoint.path,
     };
-    let uri = format!("ws://{}{path}", endpoint.authority());
-    let stream = connect(target).await?;
+    let scheme = if endpoint.tls { "wss" } else { "ws" };
+    let uri = format!("{scheme}://{}{path}", endpoint.authority());
+    let stream = open(target).await?;
     let name = PROBE_HEADER.parse().map_err(|_| "bad header name".to_owned())?;
     let value = "1".parse().map_err(|_| "bad header value".to_owned())?;
     let builder = ClientBuilder::new().uri(&uri).map_err(|error| format!("{uri}: {error}"))?;
     let builder = builder.add_header(name, value).map_err(|error| error.to_string())?;
-    match builder.connect_on(MaybeTlsStream::Plain(stream)).await {
+    match builder.connect_on(stream).await {
         Ok((socket, _)) => Ok(socket),
         Err(error) => Err(format!("no WebSocket at {uri}: {error}")),
     }
@@ -174,12 +188,13 @@ async fn ping(target: &Target, socket: &mut Option<Socket>) -> Result<(), String
 }
 
 async fn http(target: &Target, path: &str) -> Result<(), String> {
-    let mut stream = connect(target).await?;
+    let mut stream = open(target).await?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: myagent-probe\r\n{PROBE_HEADER}: 1\r\nConnection: close\r\n\r\n",
         target.endpoint.authority()
     );
     stream.write_all(request.as_bytes()).await.map_err(|error| format!("cannot ask {path}: {error}"))?;
+    stream.flush().await.map_err(|error| format!("cannot ask {path}: {error}"))?;
     let mut head = Vec::new();
     let mut chunk = [0; 256];
     while !head.windows(2).any(|pair| pair == b"\r\n") && head.len() < 4096 {
@@ -219,7 +234,7 @@ mod tests {
         };
         // Shorter than any patience with its goodbye would be.
         let (ready, timeout) = (Ready::Ws(None), GOODBYE);
-        let target = Target { endpoint, ready, timeout, interval: GOODBYE };
+        let target = Target { endpoint, trust: Trust::system(), ready, timeout, interval: GOODBYE };
         let (sender, mut found) = mpsc::channel(1);
         tokio::select! {
             () = hanging => {}

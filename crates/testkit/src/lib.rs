@@ -12,6 +12,7 @@ pub mod http;
 pub mod manager;
 pub mod processes;
 pub mod stand_in;
+pub mod tls;
 pub mod wait;
 
 pub use chaos::{Chaos, Trouble};

@@ -37,7 +37,7 @@ const CASES: &[Case] = &[
     ("register x --worker sh -- sh", 2, &["--worker", "cannot be used with"]),
     ("register x good.py --path /ws", 2, &["--path"]),
     ("register x --endpoint http://h:1", 1, &["--endpoint", "does not start with ws://"]),
-    ("register x --endpoint wss://h:1", 1, &["wss://", "not supported yet; use ws://"]),
+    ("register x --endpoint wss://:1", 1, &["--endpoint", "no host"]),
     ("register x --endpoint ws://", 1, &["--endpoint", "no host"]),
     ("register x --endpoint ws://h:0", 1, &["--endpoint", "is not a port (1 to 65535)"]),
     ("register x --endpoint ws://me@h:1", 1, &["--endpoint", "user names"]),

@@ -87,7 +87,7 @@ impl Language {
 }
 
 /// Where `scripts/setup.sh` puts the Python packages: beside `debug/myagent-manager`.
-fn target() -> Result<PathBuf> {
+pub(crate) fn target() -> Result<PathBuf> {
     let program = Path::new(env!("CARGO_BIN_EXE_myagent-manager"));
     Ok(program.ancestors().nth(2).context("no target folder")?.to_owned())
 }

@@ -1,14 +1,17 @@
 //! Stories: the real binary, real agents, real sockets. One file per story; `docs/testing.md` tells how they are written.
 #![expect(clippy::unwrap_used, reason = "a story that fails shall say where")]
 
+mod abuse_relay;
 mod acceptance;
 mod adapters;
+mod back_pressure;
 mod background;
 mod bad_input;
 mod busy;
 mod caller;
 mod changes;
 mod clients;
+mod conformance;
 mod connections;
 mod conversations;
 mod crash_loop;
@@ -31,5 +34,6 @@ mod routing;
 mod secrets;
 mod side_by_side;
 mod statistics;
+mod tls;
 mod upgrade;
 mod wire;

@@ -4,6 +4,7 @@ use super::Conn;
 use crate::clients::Stop;
 use crate::host::Inner;
 use crate::search::{Found, Missing};
+use myagent_core::config::ServiceConfig;
 use myagent_relay::codec::{Incoming, MessageReader, Opcode, write_frame};
 use myagent_relay::table::Entry;
 use std::future::{Future as _, poll_fn};
@@ -22,8 +23,6 @@ const SILENCE: Duration = Duration::from_secs(25);
 const PONG: Duration = Duration::from_secs(10);
 /// Between two `system.heartbeat`s.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// A client that has taken nothing for this long is dropped.
-const STALLED: Duration = Duration::from_secs(30);
 /// Time for the client to answer our close frame.
 const LINGER: Duration = Duration::from_secs(1);
 /// Beyond this much unsent, nothing more is read from the client.
@@ -54,12 +53,14 @@ struct Clocks {
     heard: Instant,
     pinged: Option<Instant>,
     heartbeat: Instant,
+    /// A client that has taken nothing for this long is dropped.
+    patience: Duration,
 }
 
 impl Clocks {
     fn next(&self, stalled: Option<Instant>) -> Instant {
         let silence = self.pinged.map_or(self.heard + SILENCE, |pinged| pinged + PONG);
-        let stalled = stalled.map_or(silence, |since| since + STALLED);
+        let stalled = stalled.map_or(silence, |since| since + self.patience);
         self.heartbeat.min(silence).min(stalled)
     }
 }
@@ -72,7 +73,8 @@ pub(crate) async fn serve(
     mut reader: MessageReader,
 ) {
     let now = Instant::now();
-    let mut clocks = Clocks { heard: now, pinged: None, heartbeat: now + HEARTBEAT };
+    let patience = ServiceConfig::seconds(inner.config.config.slow_client_timeout);
+    let mut clocks = Clocks { heard: now, pinged: None, heartbeat: now + HEARTBEAT, patience };
     let mut timer = pin!(sleep_until(clocks.next(None)));
     let mut woken = pin!(conn.wake.notified());
     let mut at_end = false;
@@ -249,7 +251,7 @@ fn handle_messages(
 
 fn tick(inner: &Rc<Inner>, conn: &Rc<Conn>, clocks: &mut Clocks, reading: bool) {
     let now = Instant::now();
-    if conn.stalled.get().is_some_and(|since| now >= since + STALLED) {
+    if conn.stalled.get().is_some_and(|since| now >= since + clocks.patience) {
         conn.end(1013, "slow_client");
         return;
     }

@@ -26,6 +26,7 @@ fn an_agent_that_dies_between_frames_is_reported_with_1012() -> Outcome {
         write_frame(&mut frame, Opcode::Text, b"half an ans");
         agent.write_all(&frame).await?;
         drop(agent);
+        rig.agent_dies();
         frame.extend(close_frame(1012, "agent ended"));
         assert_eq!(read_to_end(&mut client).await?, frame);
         drop(client);
@@ -41,9 +42,27 @@ fn an_agent_that_breaks_its_connection_is_reported_too() -> Outcome {
         let (rig, mut client, agent) = raw_pair().await?;
         agent.set_zero_linger()?;
         drop(agent);
+        rig.agent_dies();
         assert_eq!(read_to_end(&mut client).await?, close_frame(1012, "agent ended"));
         drop(client);
         assert_eq!(rig.closed().await.code, 1012);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_agent_that_lives_and_ends_the_connection_without_a_word_is_passed_on_as_it_is() -> Outcome {
+    run(async {
+        let (rig, mut client, mut agent) = raw_pair().await?;
+        agent.write_all(&[0x81, 1, b'x']).await?;
+        drop(agent);
+        assert_eq!(read_to_end(&mut client).await?, [0x81, 1, b'x']);
+        drop(client);
+        let closed = rig.closed().await;
+        assert_eq!(
+            (closed.code, closed.reason.as_str()),
+            (1006, "the agent ended the connection without a close frame")
+        );
         Ok(())
     })
 }
@@ -56,7 +75,7 @@ fn an_agent_that_dies_inside_a_frame_ends_the_stream() -> Outcome {
         drop(agent);
         assert_eq!(read_to_end(&mut client).await?, [0x81, 100, b'x']);
         drop(client);
-        assert_eq!(rig.closed().await.code, 1012);
+        assert_eq!(rig.closed().await.code, 1006);
         Ok(())
     })
 }
@@ -194,6 +213,47 @@ fn a_client_that_takes_nothing_is_dropped_as_slow() -> Outcome {
         let (closed, ()) = tokio::join!(rig.closed(), flood);
         assert_eq!((closed.code, closed.reason.as_str()), (1013, "slow_client"));
         drop(client);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_client_that_goes_is_noticed_even_if_the_agent_does_not_read() -> Outcome {
+    run_paused(async {
+        for breaks in [false, true] {
+            let (rig, mut client, agent) = raw_pair().await?;
+            // More than fits anywhere.
+            let frame = vec![7; 1 << 20];
+            client.write_all(&[&[0x82, 0xff][..], &(1_u64 << 40).to_be_bytes(), &[0; 4]].concat()).await?;
+            while let Ok(sent) =
+                tokio::time::timeout(Duration::from_millis(100), client.write_all(&frame)).await
+            {
+                sent?;
+            }
+            if breaks {
+                client.set_zero_linger()?;
+            }
+            drop(client);
+            let closed = rig.closed().await;
+            assert_eq!((closed.code, closed.reason.as_str()), (1006, "the client went away"));
+            drop(agent);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_close_that_nobody_answers_ends_all_the_same() -> Outcome {
+    run_paused(async {
+        let start = tokio::time::Instant::now();
+        let (rig, mut client, mut agent) = raw_pair().await?;
+        agent.write_all(&close_frame(4001, "enough")).await?;
+        // No ping of ours comes behind it.
+        assert_eq!(read_to_end(&mut client).await?, close_frame(4001, "enough"));
+        let closed = rig.closed().await;
+        assert_eq!((closed.code, closed.reason.as_str()), (4001, "enough"));
+        assert!((30..60).contains(&start.elapsed().as_secs()));
+        drop((client, agent));
         Ok(())
     })
 }

@@ -3,7 +3,8 @@
 use crate::rig::*;
 use myagent_core::service::Endpoint;
 use myagent_core::wire::handover::Refusal;
-use myagent_relay::{Relay, Target};
+use myagent_relay::Target;
+use myagent_tls::Trust;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn read_to_end(stream: &mut tokio::net::TcpStream) -> std::io::Result<String> {
@@ -61,7 +62,7 @@ fn a_server_error_and_a_broken_answer_give_it_back() -> Outcome {
 }
 
 #[test]
-fn full_draining_and_tls_give_it_back() -> Outcome {
+fn full_and_draining_give_it_back() -> Outcome {
     run(async {
         let (_listener, addr) = listen().await?;
         let rig = Rig::new(addr).await?;
@@ -70,17 +71,7 @@ fn full_draining_and_tls_give_it_back() -> Outcome {
         rig.until(|_| !rig.given_back.borrow().is_empty()).await;
         assert_eq!(rig.given_back.borrow_mut().remove(0).reason, Refusal::Draining);
 
-        let endpoint = Endpoint::parse("wss://example.com/ws")?;
-        let table = table(1);
-        let relay =
-            Relay::new(Target::External { endpoint }, table.clone(), "far".to_owned(), "far-0".to_owned());
-        let rig = Rig::with(relay, table).await?;
-        let _client = rig.raw(REQUEST).await?;
-        rig.until(|_| !rig.given_back.borrow().is_empty()).await;
-        let back = rig.given_back.borrow_mut().remove(0);
-        assert_eq!(back.reason, Refusal::ConnectFailed);
-        assert!(back.detail.contains("wss:// endpoints are not supported yet"), "{}", back.detail);
-
+        let rig = Rig::of(Target::Local { addr, path: "/ws".to_owned() }, Trust::system(), 1).await?;
         let _place = rig.table.reserve();
         let _client = rig.raw(REQUEST).await?;
         rig.until(|_| !rig.given_back.borrow().is_empty()).await;
@@ -173,15 +164,8 @@ fn a_plain_request_that_fails_is_answered() -> Outcome {
 fn an_external_service_is_reached_by_its_url() -> Outcome {
     run(async {
         let (listener, addr) = listen().await?;
-        let rig = Rig::new(addr).await?;
         let endpoint = Endpoint::parse(&format!("ws://localhost:{}/far?token=t", addr.port()))?;
-        let relay = Relay::new(
-            Target::External { endpoint },
-            rig.table.clone(),
-            "far".to_owned(),
-            "far-0".to_owned(),
-        );
-        let rig = Rig::with(relay, rig.table.clone()).await?;
+        let rig = Rig::of(Target::External { endpoint }, Trust::system(), 0).await?;
         let _client = rig.raw(REQUEST).await?;
         let (mut agent, _) = listener.accept().await?;
         let head = read_head(&mut agent).await?;

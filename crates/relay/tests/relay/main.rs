@@ -5,4 +5,7 @@ mod ends;
 mod frames;
 mod http;
 mod notices;
+mod reference;
 mod rig;
+mod scanner;
+mod tls;

@@ -3,7 +3,9 @@
 use myagent_core::wire::control::{Closed, Report};
 use myagent_core::wire::handover::Offer;
 use myagent_core::{Clock, ConnectionId};
+use myagent_relay::relay::Config;
 use myagent_relay::{Client, GivenBack, Relay, Table, Target};
+use myagent_tls::Trust;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -47,20 +49,23 @@ pub(crate) async fn listen() -> std::io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, addr))
 }
 
-/// A table with so many places; 0 is no limit.
-pub(crate) fn table(max_places: u32) -> Table {
-    Table::new(Arc::new(Epoch), Duration::from_secs(30), max_places)
-}
-
 impl Rig {
     /// A front door whose clients go to an agent at `agent`, path `/ws`.
     pub(crate) async fn new(agent: SocketAddr) -> std::io::Result<Self> {
-        let table = table(0);
-        let target = Target::Local { addr: agent, path: "/ws".to_owned() };
-        Self::with(Relay::new(target, table.clone(), "chat".to_owned(), "chat-0".to_owned()), table).await
+        Self::of(Target::Local { addr: agent, path: "/ws".to_owned() }, Trust::system(), 0).await
     }
 
-    pub(crate) async fn with(relay: Rc<Relay>, table: Table) -> std::io::Result<Self> {
+    /// A front door with so many places (0: no limit) before this agent.
+    pub(crate) async fn of(target: Target, trust: Trust, max_places: u32) -> std::io::Result<Self> {
+        let table = Table::new(Arc::new(Epoch), Duration::from_secs(30), max_places);
+        let config = Config {
+            target,
+            trust,
+            service: "chat".to_owned(),
+            instance: "chat-0".to_owned(),
+            slow_client: Duration::from_secs(30),
+        };
+        let relay = Relay::new(config, table.clone());
         let (listener, front) = listen().await?;
         let given_back = Rc::<RefCell<Vec<_>>>::default();
         let rig = Self { table, front, given_back: Rc::clone(&given_back) };
@@ -88,6 +93,11 @@ impl Rig {
             .connect()
             .await?
             .0)
+    }
+
+    /// What the runner does when the agent's process has ended.
+    pub(crate) fn agent_dies(&self) {
+        self.table.close_all(1012, "agent ended");
     }
 
     /// A raw client that has sent these bytes.

@@ -124,6 +124,7 @@ impl Task {
         });
         Target {
             endpoint,
+            trust: self.deps.config.trust.clone(),
             ready: service.config.ready.clone(),
             timeout: self.timeout(),
             interval: ServiceConfig::seconds(service.config.health_check_interval),

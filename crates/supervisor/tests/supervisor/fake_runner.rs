@@ -129,6 +129,7 @@ pub(crate) fn stage(service: Service, process: &Child, started: u64, ready: bool
             clock: Arc::new(FixedClock),
             random: || 0.5,
             new_id: Uuid::now_v7,
+            trust: myagent_tls::Trust::system(),
         },
         ports: Ports::new((1, 1)),
         updates,

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Options {
     /// Send every message back as it came, without the event protocol.
     pub echo: bool,
+    /// Answer `send N` with N messages of 64 KiB, and every other message with itself.
+    pub generous: bool,
     /// Pause before each event of an answer.
     pub delay: Duration,
     /// Open the port only after this time.
@@ -67,6 +69,7 @@ impl Options {
             let mut value = || arguments.next().ok_or_else(|| UsageError::Value(name.clone()));
             match name.as_str() {
                 "--echo" => options.echo = true,
+                "--generous" => options.generous = true,
                 "--delay" => options.delay = seconds(&name, &value()?)?,
                 "--listen-after" => options.listen_after = Some(seconds(&name, &value()?)?),
                 "--warm-up" => options.warm_up = Some(seconds(&name, &value()?)?),

@@ -114,6 +114,11 @@ impl Agent {
             || self.options.hang_while.as_ref().is_some_and(|file| file.exists())
     }
 
+    /// How many messages a generous agent is asked for.
+    fn asked_for(&self, message: &Message) -> Option<u64> {
+        message.as_text().filter(|_| self.options.generous)?.strip_prefix("send ")?.parse().ok()
+    }
+
     /// Answers a plain HTTP request; false: it is none, and nothing of it was taken.
     async fn is_plain_http(&self, stream: &mut TcpStream) -> Result<bool> {
         let mut head = [0; 4096];
@@ -150,7 +155,8 @@ impl Agent {
         let (_, mut socket) = ServerBuilder::new().accept(stream).await?;
         self.had_handshake.store(true, Ordering::Relaxed);
         let mut conversation = Conversation::new();
-        if !self.options.echo {
+        let echoes = self.options.echo || self.options.generous;
+        if !echoes {
             socket.send(Message::text(conversation.greeting().to_string())).await?;
         }
         loop {
@@ -167,7 +173,11 @@ impl Agent {
             if message.is_ping() || message.is_pong() || message.is_close() {
                 continue;
             }
-            if self.options.echo {
+            if let Some(count) = self.asked_for(&message) {
+                for _ in 0..count {
+                    socket.send(Message::binary(vec![b'x'; 64 * 1024])).await?;
+                }
+            } else if echoes {
                 socket.send(message).await?;
             } else if let Some(answer) = conversation.receive(message.as_text().unwrap_or_default()) {
                 socket.send(Message::text(answer.to_string())).await?;

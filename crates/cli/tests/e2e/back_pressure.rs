@@ -1,0 +1,157 @@
+//! A client that does not read: it costs a bounded amount of memory, it is dropped in the end, and nobody else notices.
+
+use crate::fleet::{PATIENCE, fake, instance, manager, number, register};
+use anyhow::{Context, Result, ensure};
+use futures_util::{SinkExt, StreamExt};
+use myagent_testkit::client::{Socket, connect};
+use myagent_testkit::manager::Server;
+use myagent_testkit::{TestManager, wait_for};
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tokio_websockets::Message;
+
+/// Says a gigabyte to whoever asks for it, in pieces of 60 kB; whatever else is said to it, it repeats.
+const AGENT: &str = r#"
+class Agent:
+    async def astream(self, message):
+        if message == "flood":
+            for _ in range(17_000):
+                yield "x" * 60_000
+        yield "echo: " + message
+
+def create_agent():
+    return Agent()
+"#;
+
+/// Seconds after which the client is dropped; thirty unless it is set.
+const STALL: u64 = 3;
+/// What may be added to the memory of manager and runner, together.
+const GROWTH: u64 = 5 * 1024;
+
+/// Resident memory, KiB.
+fn resident(pids: &[u32]) -> Result<u64> {
+    let mut sum = 0;
+    for pid in pids {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        sum += line.trim().trim_end_matches(" kB").parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
+/// Another client of the same instance, which says something and waits for the answer.
+struct Other {
+    socket: Socket,
+    session: String,
+}
+
+impl Other {
+    async fn new(url: &str, session: bool) -> Result<Self> {
+        let mut other = Self { socket: connect(url).await?, session: String::new() };
+        if session {
+            other.socket.send(Message::text(json!({"event": "user.create_session"}).to_string())).await?;
+            other.session = other.until("agent.session_created").await?;
+        }
+        Ok(other)
+    }
+
+    /// The session of the next event of this name; or (without a session) the next message.
+    async fn until(&mut self, name: &str) -> Result<String> {
+        loop {
+            let message = timeout(PATIENCE, self.socket.next()).await?.context("closed")??;
+            let Some(text) = message.as_text() else { continue };
+            if self.session.is_empty() && name.is_empty() {
+                return Ok(text.to_owned());
+            }
+            let event: serde_json::Value = serde_json::from_str(text)?;
+            if event["event"] == name {
+                return Ok(event["session_id"].as_str().unwrap_or_default().to_owned());
+            }
+        }
+    }
+
+    async fn exchange(&mut self) -> Result<Duration> {
+        let began = Instant::now();
+        if self.session.is_empty() {
+            self.socket.send(Message::text("hello")).await?;
+            self.until("").await?;
+        } else {
+            let event = json!({"event": "user.message", "session_id": self.session, "content": "hello"});
+            self.socket.send(Message::text(event.to_string())).await?;
+            self.until("agent.final_answer").await?;
+        }
+        Ok(began.elapsed())
+    }
+
+    /// The time that 99 of 100 exchanges are done in.
+    async fn p99(&mut self) -> Result<Duration> {
+        let mut times = Vec::new();
+        for _ in 0..200 {
+            times.push(self.exchange().await?);
+        }
+        times.sort_unstable();
+        Ok(times[197])
+    }
+}
+
+/// Has a client ask for a gigabyte and read none of it.
+async fn flood(manager: &TestManager, server: &Server, name: &str, is_file: bool) -> Result<()> {
+    let url = server.ws_url(&format!("/s/{name}"))?;
+    let runner = number(&instance(manager, name).await?["runner_pid"])?;
+    let pids = [server.pid(), runner];
+    let mut other = Other::new(&url, is_file).await?;
+    let mut lazy = Other::new(&url, is_file).await?;
+    let calm = other.p99().await?;
+    let before = resident(&pids)?;
+
+    let asked = Instant::now();
+    let ask = if is_file {
+        json!({"event": "user.message", "session_id": lazy.session, "content": "flood"}).to_string()
+    } else {
+        "send 16384".to_owned()
+    };
+    lazy.socket.send(Message::text(ask)).await?;
+    let mut most = before;
+    let mut busy = Duration::ZERO;
+    let dropped = format!("instance=\"{name}-0\" ");
+    let is_dropped = |line: &str| {
+        line.contains("connection closed")
+            && line.contains(&dropped)
+            && line.contains("code=1013 ")
+            && line.contains("reason=\"slow_client\"")
+    };
+    while !server.said().lines().any(is_dropped) {
+        ensure!(asked.elapsed() < PATIENCE, "it is not dropped: {}", server.said());
+        busy = busy.max(other.p99().await?);
+        most = most.max(resident(&pids)?);
+    }
+    let took = asked.elapsed();
+    ensure!(took >= Duration::from_secs(STALL), "dropped after {took:?}");
+    ensure!(most <= before + GROWTH, "{name}: {before} KiB became {most} KiB");
+    // The clients share a thread: what is in the kernel's buffers is moved first, and then nothing is left to do.
+    ensure!(busy <= calm * 5 + Duration::from_millis(50), "{name}: p99 was {calm:?} and became {busy:?}");
+    // What the client had not read is gone: so is its connection.
+    let end = async { while let Some(Ok(_)) = lazy.socket.next().await {} };
+    timeout(PATIENCE, end).await?;
+    other.exchange().await?;
+    wait_for(PATIENCE, "one connection", async || {
+        let status = manager.json(&["status", name]).await.unwrap();
+        (status["stats"]["active_connections"] == 1).then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_costs_little_and_is_dropped() -> Result<()> {
+    let manager = manager()?;
+    let server = manager.up().await?;
+    let stall = format!("slow_client_timeout={STALL}");
+    let options = ["--auto-start", "--set", stall.as_str()];
+    register(&manager, "command", &options, &[&fake(), "--generous"]).await?;
+    std::fs::write(manager.work_dir().join("agent.py"), AGENT)?;
+    manager.ok(&[&["register", "file", "agent.py"], &options[..]].concat()).await?;
+    flood(&manager, &server, "command", false).await?;
+    flood(&manager, &server, "file", true).await
+}
