@@ -98,11 +98,20 @@ impl Peer {
     }
 }
 
-/// Those that are to be compared with and installed.
-pub(crate) fn installed(bench: &Bench) -> Vec<&'static Kind> {
-    let more: &[&Kind] = if bench.all_peers { &[&CADDY, &TRAEFIK] } else { &[] };
-    let kinds = [&HAPROXY, &NGINX, &ENVOY].into_iter().chain(more.iter().copied());
-    kinds.filter(|kind| kind.program(bench).is_some()).collect()
+/// Those that are hardly ever ahead. Where tokens come as fast as they go, they are: they read late and much.
+pub(crate) const LATE: [&Kind; 2] = [&CADDY, &TRAEFIK];
+
+/// Those that are installed and to be compared with, and these more.
+pub(crate) fn installed(bench: &Bench, more: &[&'static Kind]) -> Vec<&'static Kind> {
+    let late: &[&Kind] = if bench.all_peers { &LATE } else { &[] };
+    let mut kinds = vec![&HAPROXY, &NGINX, &ENVOY];
+    for kind in late.iter().chain(more) {
+        if kinds.iter().all(|other| other.name != kind.name) {
+            kinds.push(kind);
+        }
+    }
+    kinds.retain(|kind| kind.program(bench).is_some());
+    kinds
 }
 
 impl Kind {

@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     // Theirs needs an agent, too.
     let (_fleet, agent) = fleet(bench).await?;
-    let kinds = peers::installed(bench);
+    let kinds = peers::installed(bench, &[]);
     let mut ours: [Vec<f64>; 3] = Default::default();
     let mut theirs: Vec<Vec<f64>> = kinds.iter().map(|_| Vec::new()).collect();
     for _ in 0..bench.rounds.min(MOST_ROUNDS) {

@@ -38,7 +38,7 @@ pub(super) fn services(count: usize) -> &'static str {
 
 impl Setup {
     /// So many services of quick agents, and the peers that are installed, with `more`.
-    pub(super) async fn quick(bench: &Bench, services: usize, more: &[&Kind]) -> Result<Self> {
+    pub(super) async fn quick(bench: &Bench, services: usize, more: &[&'static Kind]) -> Result<Self> {
         Self::of(bench, services, &quick_agent()?, more, false).await
     }
 
@@ -51,7 +51,7 @@ impl Setup {
         bench: &Bench,
         services: usize,
         source: &Value,
-        more: &[&Kind],
+        more: &[&'static Kind],
         hosted: bool,
     ) -> Result<Self> {
         let fleet = Fleet::up(bench).await?;
@@ -61,9 +61,8 @@ impl Setup {
             instances.push(instance.context("no instance")?);
         }
         let agents: Vec<SocketAddr> = instances.iter().map(Instance::address).collect();
-        let installed = peers::installed(bench);
-        let wanted = installed.iter().chain(more);
-        let peers = wanted.map(|kind| kind.start(bench, &agents)).collect::<Result<_>>()?;
+        let peers = peers::installed(bench, more).into_iter().map(|kind| kind.start(bench, &agents));
+        let peers = peers.collect::<Result<_>>()?;
         Ok(Self { fleet, instances, peers, hosted })
     }
 
