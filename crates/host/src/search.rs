@@ -143,13 +143,13 @@ async fn ask(takeover: &Path, session_id: Uuid) -> io::Result<Result<Channel, (R
     let asking = async {
         let channel = Channel::connect(takeover).await?;
         let mut message = Vec::new();
-        encode(&mut message, &Down::Ask(Ask { session_id }), &[]).map_err(io::Error::other)?;
+        encode(&mut message, &Down::Ask(Ask { session_id, bring: false }), &[]).map_err(io::Error::other)?;
         channel.send(&message, None).await?;
         if channel.recv(&mut message).await?.is_none() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match decode::<Up>(&message).map_err(io::Error::other)?.0 {
-            Up::Willing => Ok(Ok(channel)),
+            Up::Willing { .. } => Ok(Ok(channel)),
             Up::Unwilling { reason, detail } => Ok(Err((reason, detail))),
             Up::Taken { .. } | Up::GivenBack { .. } => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -172,6 +172,10 @@ pub(crate) async fn pass(
         rule: connection.rule.clone(),
         unread: unread.len(),
         so_far: Some(Box::new(connection)),
+        from: None,
+        unsent: 0,
+        brings: None,
+        lost: Vec::new(),
     };
     let (first, rest) = unread.split_at(unread.len().min(PART));
     let mut message = Vec::new();

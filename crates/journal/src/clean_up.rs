@@ -151,7 +151,9 @@ pub(crate) fn remove_start(folder: &Path) {
     match fs::rename(folder, &gone) {
         Ok(()) => remove_folder(&gone),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(%error, path = %folder.display(), "failed to remove a journal that is done with"),
+        Err(error) => {
+            tracing::warn!(%error, path = %folder.display(), "failed to remove a journal that is done with")
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl Backend {
             Self::Relay(_) => Err((Refusal::UnknownSession, "no sessions are kept here")),
         };
         match answer {
-            Ok(()) => Up::Willing,
+            Ok(()) => Up::Willing { places: None },
             Err((reason, detail)) => Up::Unwilling { reason, detail: detail.to_owned() },
         }
     }

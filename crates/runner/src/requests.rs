@@ -39,12 +39,12 @@ impl Runner {
                     (None, None) => Answer::Notified { clients: 0 },
                 }
             }
-            Request::Drain { draining } => {
+            Request::Drain { draining, .. } => {
                 self.drain(draining);
                 Answer::Done
             }
             Request::Logs { tail } => Answer::Lines { lines: self.logs.last(tail.min(MAX_TAIL) as usize) },
-            Request::Stop { grace } => return self.stop_for(client, id, grace),
+            Request::Stop { grace, .. } => return self.stop_for(client, id, grace),
             Request::Dismiss => {
                 if matches!(self.phase, Phase::Exited { .. }) {
                     self.finished = true;

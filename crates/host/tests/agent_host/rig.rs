@@ -240,7 +240,7 @@ async fn serve_takeover(listener: Listener, host: Host) {
                     Down::Ask(ask) => {
                         let up = host.is_willing(ask.session_id).map_or_else(
                             |(reason, detail)| Up::Unwilling { reason, detail: detail.to_owned() },
-                            |()| Up::Willing,
+                            |()| Up::Willing { places: None },
                         );
                         encode(&mut reply, &up, &[]).unwrap();
                         channel.send(&reply, None).await.unwrap();

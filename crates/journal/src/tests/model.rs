@@ -14,22 +14,56 @@ const SESSIONS: u128 = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Event { session: u128, length: usize, said: bool },
-    Message { session: u128, length: usize },
-    TurnBegins { session: u128 },
-    TurnEnds { session: u128, answer: Option<usize> },
-    TurnAgain { session: u128 },
-    Withdrawn { session: u128 },
-    State { session: u128, length: Option<usize> },
-    End { session: u128 },
+    Event {
+        session: u128,
+        length: usize,
+        said: bool,
+    },
+    Message {
+        session: u128,
+        length: usize,
+    },
+    TurnBegins {
+        session: u128,
+    },
+    TurnEnds {
+        session: u128,
+        answer: Option<usize>,
+    },
+    TurnAgain {
+        session: u128,
+    },
+    Withdrawn {
+        session: u128,
+    },
+    State {
+        session: u128,
+        length: Option<usize>,
+    },
+    End {
+        session: u128,
+    },
     Flush,
     Tick,
-    Look { session: u128, seen: u64 },
+    Look {
+        session: u128,
+        seen: u64,
+    },
     /// A start dies, its log perhaps torn; its sessions are adopted by the start after it, or by the other one.
-    Restart { which: usize, other: bool, cut: Option<u16> },
+    Restart {
+        which: usize,
+        other: bool,
+        cut: Option<u16>,
+    },
     /// The session is let go of and adopted by this one, which may be the same; its owner may have died in between.
-    Release { session: u128, to: usize, dies: bool },
-    Full { full: bool },
+    Release {
+        session: u128,
+        to: usize,
+        dies: bool,
+    },
+    Full {
+        full: bool,
+    },
 }
 
 fn step(harsh: bool) -> impl Strategy<Value = Step> {
@@ -294,7 +328,9 @@ impl World {
             file.set_len(length * u64::from(cut) / u64::from(u16::MAX)).unwrap();
         }
         self.journals[which] = Some(self.service.start());
-        for session in (0..SESSIONS).filter(|session| self.home[*session as usize] == which).collect::<Vec<_>>() {
+        for session in
+            (0..SESSIONS).filter(|session| self.home[*session as usize] == which).collect::<Vec<_>>()
+        {
             let since = if self.harsh { 0 } else { self.flushed[session as usize].saturating_sub(1) };
             self.home[session as usize] = if other { 1 - which } else { which };
             let Owner::Dead(estate) = self.journal(session).locate(self.id(session)) else {

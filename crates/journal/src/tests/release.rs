@@ -94,7 +94,8 @@ fn who_lets_go_and_dies_has_let_go() {
     second.release(id(1), fresh(2)).unwrap();
     let owners = service.folder().join("owners");
     fs::remove_file(owners.join(id(1).to_string())).unwrap();
-    std::os::unix::fs::symlink(format!("{}.3", second.config.start_id), owners.join(id(1).to_string())).unwrap();
+    std::os::unix::fs::symlink(format!("{}.3", second.config.start_id), owners.join(id(1).to_string()))
+        .unwrap();
     let third = service.start();
     drop(second);
     adopt(&third, id(1));

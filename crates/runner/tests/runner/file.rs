@@ -87,7 +87,7 @@ async fn an_agent_file_is_served_and_its_worker_is_replaced_under_its_clients() 
     assert_eq!(manager.status().worker_restarts, 1);
     // The same socket goes on.
     asks(&mut socket, "again", "you said again").await;
-    let asked = manager.send(Request::Stop { grace: None });
+    let asked = manager.send(Request::Stop { grace: None, spread: None, again: false });
     while let Some(Ok(message)) = socket.next().await {
         if let Some((code, _)) = message.as_close() {
             assert_eq!(u16::from(code), 1001);

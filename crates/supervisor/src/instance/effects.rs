@@ -134,7 +134,7 @@ impl Task {
         let grace = self.wanted.service.config.stop_grace;
         self.stops += 1;
         let number = self.stops;
-        let request = self.request(Request::Stop { grace: Some(grace) }).await;
+        let request = self.request(Request::Stop { grace: Some(grace), spread: None, again: false }).await;
         let name = self.name();
         let Some(Runner { process, stop_request, .. }) = &mut self.runner else {
             // It has gone in the meantime.

@@ -33,7 +33,7 @@ async fn a_runner_that_was_ready_is_running_at_once_with_its_restarts_and_stops_
 
     assert!(stage.handle.send(Command::Stop));
     let stop = runner.request(&Phase::Up).await;
-    assert_eq!(stop.request, Request::Stop { grace: Some(10.0) });
+    assert_eq!(stop.request, Request::Stop { grace: Some(10.0), spread: None, again: false });
     runner.reply(stop.id, Answer::Stopped { exit: None, survivors: vec![] }).await;
     // A runner ends when it has said so, and only then is the instance stopped.
     runner.kill();
