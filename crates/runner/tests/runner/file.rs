@@ -28,7 +28,7 @@ fn python() -> PathBuf {
     PathBuf::from(String::from_utf8(output.unwrap().stdout).unwrap().trim())
 }
 
-fn agent(text: &str) -> Setup {
+pub(crate) fn agent(text: &str) -> Setup {
     let mut setup = Setup::new(|folder| AgentLaunch::File {
         path: folder.join("agent.py"),
         python: python(),
@@ -40,14 +40,14 @@ fn agent(text: &str) -> Setup {
 }
 
 /// A client with a session.
-async fn begun(proxy: &Proxy) -> tokio_websockets::WebSocketStream<tokio::net::TcpStream> {
+pub(crate) async fn begun(proxy: &Proxy) -> tokio_websockets::WebSocketStream<tokio::net::TcpStream> {
     let mut socket = proxy.conversation(new_id()).await;
     socket.send(Message::text(r#"{"event":"user.create_session"}"#)).await.unwrap();
     hears(&mut socket, "session").await;
     socket
 }
 
-async fn asks(
+pub(crate) async fn asks(
     socket: &mut tokio_websockets::WebSocketStream<tokio::net::TcpStream>,
     question: &str,
     wanted: &str,
@@ -57,7 +57,10 @@ async fn asks(
     hears(socket, wanted).await;
 }
 
-async fn hears(socket: &mut tokio_websockets::WebSocketStream<tokio::net::TcpStream>, wanted: &str) {
+pub(crate) async fn hears(
+    socket: &mut tokio_websockets::WebSocketStream<tokio::net::TcpStream>,
+    wanted: &str,
+) {
     let heard = async {
         let mut heard = String::new();
         while !heard.contains(wanted) {

@@ -15,7 +15,7 @@ use tokio_websockets::{Message, ServerBuilder, WebSocketStream, client};
 use uuid::Uuid;
 
 /// A WebSocket server that says everything back, on a thread of its own until the test ends.
-fn echo_server() -> SocketAddr {
+pub(crate) fn echo_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -94,7 +94,7 @@ pub(crate) fn new_id() -> ConnectionId {
     ConnectionId(Uuid::new_v4())
 }
 
-fn external(address: SocketAddr) -> Setup {
+pub(crate) fn external(address: SocketAddr) -> Setup {
     Setup::new(|_| AgentLaunch::External { url: format!("ws://{address}/") })
 }
 
