@@ -28,8 +28,9 @@ const AT_ONCE: usize = 16;
 const AGAIN: Duration = Duration::from_secs(1);
 /// A connection that is held, and of which nothing runs, must be on its way after this; else its messages are answered here.
 const HELD: Duration = Duration::from_secs(1);
-/// Without any sibling for so long there is none.
-const ALONE: Duration = Duration::from_secs(2);
+/// Without any sibling for so long there is none, if the window is that long: one that died is mostly back by then.
+const ALONE: Duration = Duration::from_secs(10);
+const ALONE_SHARE: u32 = 30;
 /// Shortest time between two looks, and the longest.
 const SOON: Duration = Duration::from_millis(5);
 const LATER: Duration = Duration::from_millis(200);
@@ -136,6 +137,7 @@ struct Drain {
     known: HashMap<ConnectionId, Known>,
     /// Since when there is no sibling.
     alone_since: Option<Instant>,
+    alone_after: Duration,
     next_close: Instant,
     moved: Rc<Cell<u32>>,
     closed: u32,
@@ -162,6 +164,7 @@ impl Drain {
             meetings: JoinSet::new(),
             known: HashMap::new(),
             alone_since: None,
+            alone_after: ALONE.min(window / ALONE_SHARE),
             next_close: now,
             moved: Rc::default(),
             closed: 0,
@@ -232,7 +235,7 @@ impl Drain {
         } else {
             self.alone_since = None;
         }
-        let is_alone = self.alone_since.is_some_and(|since| since + ALONE <= now);
+        let is_alone = self.alone_since.is_some_and(|since| since + self.alone_after <= now);
         let left = conns.len();
         for conn in conns {
             if is_alone || !self.inner.can_go_on(&conn) {
