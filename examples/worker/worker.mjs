@@ -140,7 +140,11 @@ const handlers = {
     const context = (session.context = new Context(session, line));
     session.busy = session.busy.then(() => run(session, context, line));
   },
-  cancel: (line) => sessions.get(line.session)?.cancel(),
+  cancel({ session, turn }) {
+    sessions.get(session)?.cancel();
+    // Its newest turn is the one that was cancelled: when that has really ended, the session may go elsewhere.
+    Promise.resolve(sessions.get(session)?.busy).then(() => write({ type: "ended", session, turn }));
+  },
   answer: (line) => sessions.get(line.session)?.questions.get(line.step_id)?.(line.content),
   credit(line) {
     const session = sessions.get(line.session);
@@ -174,7 +178,7 @@ try {
   module = await import(pathToFileURL(file));
   if (!module.createAgent && !module.agent) throw new Error("no agent in it: export agent or createAgent()");
   const per_session = Boolean(module.createAgent);
-  write({ type: "ready", protocol: PROTOCOL, name: module.agent?.name || name, pid: process.pid, per_session, context: true });
+  write({ type: "ready", protocol: PROTOCOL, name: module.agent?.name || name, pid: process.pid, per_session, context: true, ended: true });
   serve();
 } catch (error) {
   socket.end(JSON.stringify({ type: "load_failed", message: say(error) }) + "\n", () => process.exit(1));

@@ -21,7 +21,7 @@ use myagent_supervisor::{
     What,
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -34,6 +34,8 @@ const COMMANDS: usize = 256;
 const UPDATES: usize = 1024;
 /// Events a slow follower may be behind.
 const EVENTS: usize = 1024;
+/// Between two clients that are told that their service stops.
+pub(crate) const STOP_PACE: Duration = Duration::from_millis(5);
 /// How often old events and health checks are removed.
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
 /// How often everything is planned anew, whatever was missed.
@@ -70,21 +72,87 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, Problem>>;
 
 /// What the engine can be asked.
 pub(crate) enum Command {
-    Register { new: Box<NewService>, who: String, answer: Answer<Arc<ServiceView>> },
-    Update { name: String, changes: Box<Changes>, who: String, answer: Answer<Arc<ServiceView>> },
-    Unregister { name: String, who: String, answer: Answer<()> },
-    SetDesired { name: String, desired: Desired, who: String, answer: Answer<()> },
-    Restart { name: String, mode: RestartMode, who: String, answer: Answer<()> },
-    RestartInstance { key: InstanceKey, answer: Answer<()> },
-    CheckHealth { name: String, answer: Answer<Vec<HealthRecord>> },
-    HealthHistory { name: String, limit: usize, answer: Answer<Vec<HealthRecord>> },
-    Events { filter: EventFilter, answer: Answer<Vec<Event>> },
-    Disconnect { what: Disconnect, id: ConnectionId, who: String, answer: Answer<DisconnectView> },
-    Notify { what: Box<Notification>, to: Audience, who: String, answer: Answer<NotificationView> },
-    CreateRule { body: Value, who: String, answer: Answer<Rule> },
-    ChangeRule { name: String, body: Value, whole: bool, who: String, answer: Answer<Rule> },
-    DeleteRule { name: String, who: String, answer: Answer<()> },
-    ShutDown { instances: StopAll, who: String, answer: Answer<()> },
+    Register {
+        new: Box<NewService>,
+        who: String,
+        answer: Answer<Arc<ServiceView>>,
+    },
+    Update {
+        name: String,
+        changes: Box<Changes>,
+        who: String,
+        answer: Answer<Arc<ServiceView>>,
+    },
+    Unregister {
+        name: String,
+        who: String,
+        answer: Answer<()>,
+    },
+    SetDesired {
+        name: String,
+        desired: Desired,
+        who: String,
+        answer: Answer<()>,
+    },
+    Restart {
+        name: String,
+        mode: RestartMode,
+        who: String,
+        answer: Answer<()>,
+    },
+    /// `leave`: when its clients have left.
+    RestartInstance {
+        key: InstanceKey,
+        leave: bool,
+        answer: Answer<()>,
+    },
+    CheckHealth {
+        name: String,
+        answer: Answer<Vec<HealthRecord>>,
+    },
+    HealthHistory {
+        name: String,
+        limit: usize,
+        answer: Answer<Vec<HealthRecord>>,
+    },
+    Events {
+        filter: EventFilter,
+        answer: Answer<Vec<Event>>,
+    },
+    Disconnect {
+        what: Disconnect,
+        id: ConnectionId,
+        who: String,
+        answer: Answer<DisconnectView>,
+    },
+    Notify {
+        what: Box<Notification>,
+        to: Audience,
+        who: String,
+        answer: Answer<NotificationView>,
+    },
+    CreateRule {
+        body: Value,
+        who: String,
+        answer: Answer<Rule>,
+    },
+    ChangeRule {
+        name: String,
+        body: Value,
+        whole: bool,
+        who: String,
+        answer: Answer<Rule>,
+    },
+    DeleteRule {
+        name: String,
+        who: String,
+        answer: Answer<()>,
+    },
+    ShutDown {
+        instances: StopAll,
+        who: String,
+        answer: Answer<()>,
+    },
 }
 
 /// The owner of the fleet.
@@ -332,19 +400,42 @@ impl Engine {
         if self.ending.is_some() {
             return;
         }
-        for Action { key, kind, reason } in self.fleet.plan() {
+        let plan = self.fleet.plan();
+        let spread = self.spread_of(plan.iter().filter(|action| action.kind == ActionKind::Stop));
+        for Action { key, kind, reason } in plan {
             tracing::debug!(service = %key.service_id, index = key.index, ?kind, reason, "planned");
             self.fleet.dirty.insert(key.service_id);
             match kind {
                 ActionKind::Start => self.start_instance(key),
                 ActionKind::Stop => {
                     if let Some(slot) = self.fleet.slot(key).filter(|slot| !slot.told_to_stop()) {
-                        slot.command(InstanceCommand::Stop);
+                        slot.command(InstanceCommand::Stop { spread });
+                    }
+                }
+                ActionKind::Leave => {
+                    if let Some(slot) = self.fleet.slot(key).filter(|slot| !slot.told_to_stop()) {
+                        slot.command(InstanceCommand::Leave { again: false });
                     }
                 }
                 ActionKind::Forget => self.forget_instance(key),
             }
         }
+    }
+
+    /// Over how long the clients of what is to be stopped are told, with those of what is being stopped already: however many
+    /// services they are of, they come back to one front door.
+    fn spread_of<'a>(&self, stops: impl Iterator<Item = &'a Action>) -> Duration {
+        let stops: BTreeSet<_> = stops.map(|action| action.key).collect();
+        let mut clients = 0;
+        for entry in self.fleet.services.values() {
+            for (index, slot) in &entry.slots {
+                let key = InstanceKey { service_id: entry.service.service_id, index: *index };
+                if slot.told_to_stop() || stops.contains(&key) {
+                    clients += slot.observed.report.active_connections;
+                }
+            }
+        }
+        if stops.is_empty() { Duration::ZERO } else { STOP_PACE.saturating_mul(clients) }
     }
 
     fn start_instance(&mut self, key: InstanceKey) {

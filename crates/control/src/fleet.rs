@@ -54,11 +54,14 @@ struct Told {
     last_start: u64,
     /// The last one was a stop.
     to_stop: bool,
+    /// … that waits for clients to leave.
+    leaves: bool,
 }
 
 impl Told {
     fn tell(&mut self, stop: bool) {
         self.sent += 1;
+        self.leaves = false;
         self.to_stop = stop;
         if !stop {
             self.last_start = self.sent;
@@ -85,9 +88,11 @@ impl Slot {
 
     /// Start, stop or restart; what is shown until the instance has taken notice is what it will be.
     pub(crate) fn command(&mut self, command: Command) {
-        let stop = matches!(command, Command::Stop);
+        let leaves = matches!(command, Command::Leave { again: false });
+        let stop = leaves || matches!(command, Command::Stop { .. });
         if self.handle.send(command) {
             self.told.tell(stop);
+            self.told.leaves = leaves;
         } else {
             self.told.to_stop = stop;
             tracing::error!("an instance does not take commands; it will be told again");
@@ -97,6 +102,11 @@ impl Slot {
     /// The last command was a stop.
     pub(crate) fn told_to_stop(&self) -> bool {
         self.told.to_stop
+    }
+
+    /// It stops when its clients have left.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.told.leaves && self.observed.state != InstanceState::Stopped
     }
 
     /// Whether `observed` reflects every command.

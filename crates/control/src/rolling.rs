@@ -1,4 +1,5 @@
-//! A restart, one instance after the other: the next one only when this one is ready, so that somebody always serves.
+//! A restart, one instance after the other: the next one only when this one is ready, so that somebody always serves. Each is
+//! stopped when its clients have left, for the others if they can.
 
 use crate::engine::Command;
 use crate::handle::{Handle, RestartMode};
@@ -17,10 +18,11 @@ pub(crate) async fn restart(
 ) -> Result<(), Problem> {
     match mode {
         RestartMode::Rolling => {
-            let number = keys.len();
+            // A single one has nobody to leave its clients to.
+            let (number, leave) = (keys.len(), keys.len() > 1);
             for (done, key) in keys.into_iter().enumerate() {
                 let before = runner(&handle, name, key);
-                tell(&handle, key).await?;
+                tell(&handle, key, leave).await?;
                 until_back(&handle, name, key, before).await.map_err(|mut problem| {
                     if done + 1 < number {
                         problem.detail += "; those after it were left as they are";
@@ -32,7 +34,7 @@ pub(crate) async fn restart(
         RestartMode::AllAtOnce => {
             let before: Vec<_> = keys.iter().map(|key| runner(&handle, name, *key)).collect();
             for key in &keys {
-                tell(&handle, *key).await?;
+                tell(&handle, *key, false).await?;
             }
             for (key, before) in keys.into_iter().zip(before) {
                 until_back(&handle, name, key, before).await?;
@@ -42,10 +44,10 @@ pub(crate) async fn restart(
     Ok(())
 }
 
-async fn tell(handle: &Handle, key: InstanceKey) -> Result<(), Problem> {
+async fn tell(handle: &Handle, key: InstanceKey, leave: bool) -> Result<(), Problem> {
     let gone = || Problem::new(Code::ShuttingDown, "the manager is shutting down");
     let (answer, result) = oneshot::channel();
-    handle.commands.send(Command::RestartInstance { key, answer }).await.map_err(|_| gone())?;
+    handle.commands.send(Command::RestartInstance { key, leave, answer }).await.map_err(|_| gone())?;
     result.await.map_err(|_| gone())?
 }
 

@@ -42,6 +42,8 @@ pub struct ServiceConfig {
     pub retry_in_error: bool,
     /// Time between TERM and KILL.
     pub stop_grace: f64,
+    /// How long an instance that is to be replaced, or is too many, may take to give its conversations away.
+    pub drain_timeout: f64,
     /// Memory of the whole process tree, MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_mb: Option<u64>,
@@ -78,6 +80,7 @@ impl Default for ServiceConfig {
             max_restart_count: 3,
             retry_in_error: true,
             stop_grace: 10.0,
+            drain_timeout: 300.0,
             memory_limit_mb: None,
             cpu_limit_percent: None,
             weight: 1,
@@ -178,6 +181,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("retry_in_error", Kind::Bool, false, "whether an instance in error is tried again every 300 s"),
     key("stop_grace", Kind::Seconds(0.0, 3600.0), true, "seconds between TERM and KILL"),
+    key(
+        "drain_timeout",
+        Kind::Seconds(0.0, 86_400.0),
+        false,
+        "seconds that a running answer may still take in an instance that a rolling restart replaces or a scale-in removes, and in which connections that cannot move are closed",
+    ),
     key(
         "memory_limit_mb",
         Kind::OptionalInteger(8, 16_777_216),

@@ -36,6 +36,8 @@ pub enum ActionKind {
     Start,
     /// Stop it.
     Stop,
+    /// Stop it when its clients have left: there are others that serve them.
+    Leave,
     /// Forget it: it is stopped and nobody wants it.
     Forget,
 }
@@ -57,7 +59,10 @@ pub fn plan<'a>(
             Some(_) => continue,
         };
         let surplus = service.is_none_or(|service| key.index >= service.replicas);
+        let serves =
+            service.is_some_and(|service| service.desired == Desired::Running && service.replicas > 0);
         let kind = match state {
+            Observed::Active if surplus && serves => ActionKind::Leave,
             Observed::Active => ActionKind::Stop,
             Observed::Stopped if surplus => ActionKind::Forget,
             _ => continue,
@@ -106,13 +111,18 @@ mod tests {
 
     #[test]
     fn differences_become_actions() {
-        use ActionKind::{Forget, Start, Stop};
+        use ActionKind::{Forget, Leave, Start, Stop};
         use Observed::{Active, Stopped, Stopping};
         let runs = [service(1, 2, Desired::Running)];
         let stops = [service(1, 2, Desired::Stopped)];
         check(&runs, &[], &[(key(1, 0), Start), (key(1, 1), Start)]);
         check(&runs, &[(key(1, 0), Active), (key(1, 1), Stopped)], &[(key(1, 1), Start)]);
-        check(&runs, &[(key(1, 0), Active), (key(1, 1), Active), (key(1, 2), Active)], &[(key(1, 2), Stop)]);
+        check(&runs, &[(key(1, 0), Active), (key(1, 1), Active), (key(1, 2), Active)], &[(key(1, 2), Leave)]);
+        check(
+            &[service(1, 1, Desired::Stopped)],
+            &[(key(1, 0), Active), (key(1, 1), Active)],
+            &[(key(1, 0), Stop), (key(1, 1), Stop)],
+        );
         check(&runs, &[(key(1, 0), Active), (key(1, 1), Stopping)], &[]);
         check(&stops, &[(key(1, 0), Active), (key(1, 1), Stopped)], &[(key(1, 0), Stop)]);
         check(
@@ -152,7 +162,7 @@ mod tests {
                 for action in plan(&services, &observed) {
                     match action.kind {
                         ActionKind::Start => observed.insert(action.key, Observed::Active),
-                        ActionKind::Stop => observed.insert(action.key, Observed::Stopped),
+                        ActionKind::Stop | ActionKind::Leave => observed.insert(action.key, Observed::Stopped),
                         ActionKind::Forget => observed.remove(&action.key),
                     };
                 }

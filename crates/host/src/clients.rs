@@ -8,6 +8,7 @@ use crate::line;
 use crate::search::Missing;
 use crate::session::{MAX_QUEUE, Session, parse_id};
 use crate::text::{excerpt, quote};
+use myagent_core::wire::handover::MovedReplay;
 use myagent_core::wire::sessions::TurnEnd;
 use serde_json::value::RawValue;
 use std::rc::Rc;
@@ -144,7 +145,7 @@ impl Inner {
     }
 
     /// From now on this connection gets the session's events; the one that had them is told.
-    fn attach(self: &Rc<Self>, session: &Rc<Session>, conn: &Rc<Conn>) {
+    pub(crate) fn attach(self: &Rc<Self>, session: &Rc<Session>, conn: &Rc<Conn>) {
         let before = session.conn.borrow().clone();
         if before.as_ref().is_some_and(|before| Rc::ptr_eq(before, conn)) {
             return;
@@ -154,14 +155,19 @@ impl Inner {
             before.lose(session);
             // Whether that one ever takes what it was sent does not hold up the agent any more.
             self.settle(session);
-            let metadata = event::code("session_moved", false, Some(&session.id));
-            let content = quote("this session goes on in another connection");
-            self.tell(&before, Some(&session.id), &Event::new(event::NOTICE, &content).with(&metadata));
+            self.tell_moved(&before, &session.id);
         }
         *session.conn.borrow_mut() = Some(Rc::clone(conn));
         conn.gain(session);
         conn.show_session(&session.id);
         self.recount(session, &mut session.state.borrow_mut());
+    }
+
+    /// The session goes on in another connection, and this one is told.
+    pub(crate) fn tell_moved(&self, conn: &Rc<Conn>, session: &str) {
+        let metadata = event::code("session_moved", false, Some(session));
+        let content = quote("this session goes on in another connection");
+        self.tell(conn, Some(session), &Event::new(event::NOTICE, &content).with(&metadata));
     }
 
     /// What was under way when another connection took the session must not take it back: only a reconnect does.
@@ -237,6 +243,7 @@ impl Inner {
         let turn = state.turn.as_ref().map(|turn| turn.number);
         if let (Some(turn), Some(worker)) = (turn, self.worker()) {
             worker.push(|out| line::cancel(out, session.number, turn));
+            state.goes_on();
         }
         // Without a worker the message is still waiting for it.
         let withdrawn = if turn.is_none() { state.withdraw() } else { None };
@@ -304,7 +311,8 @@ impl Inner {
             let content = quote("the events of these numbers are lost here; the numbers will be used again");
             self.tell(conn, Some(id), &Event::new(event::NOTICE, &content).with(&metadata));
         }
-        self.begin_replay(conn, session, &mut state, last_seq, missed);
+        let from = MovedReplay { seen: last_seq, replayed: 0 };
+        self.begin_replay(conn, session, &mut state, from, missed);
     }
 
     /// An event that only the agent can know.
@@ -317,6 +325,9 @@ impl Inner {
             Some(worker) => {
                 self.ensure_open(&worker, session, &mut state);
                 worker.push(|out| line::event(out, session.number, whole));
+                if worker.ready.ended {
+                    state.goes_on();
+                }
             }
             None => self.agent_error(
                 session,

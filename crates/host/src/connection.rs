@@ -1,4 +1,4 @@
-//! One client: its socket, its buffer, and how it moves to another runner.
+//! One client: its socket, its buffer, and what of it moves to another runner.
 //!
 //! [`Conn`] is what the rest of the host writes to; [`serve()`] is the task that reads. A message costs no timer and no
 //! wake of another task: whoever writes tries the socket at the end of its own wake-up, and only what does not fit is
@@ -9,16 +9,15 @@ mod serve;
 pub(crate) use serve::serve;
 
 use crate::host::Inner;
+use crate::moving::Order;
 use crate::replay::Replay;
-use crate::search::{self, Missing};
 use crate::session::Session;
 use myagent_core::ConnectionId;
-use myagent_handover::Channel;
+use myagent_core::wire::control::Connection;
 use myagent_relay::codec::{Opcode, write_close, write_frame};
 use myagent_relay::table::Entry;
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::task::Context;
 use tokio::net::tcp::OwnedWriteHalf;
@@ -61,7 +60,20 @@ pub(crate) struct Conn {
     /// The client's close frame came.
     peer_closed: Cell<bool>,
     ending: RefCell<Option<(u16, String)>>,
+    /// Another runner would take it.
+    order: RefCell<Option<Order>>,
+    /// Somebody is being asked whether they would, or it is on its way.
+    pub(crate) moving: Cell<bool>,
+    /// No turn of its sessions begins: messages wait, to be taken along.
+    pub(crate) held: Cell<bool>,
     wake: Notify,
+}
+
+/// What a move takes away from a connection.
+pub(crate) struct Packed {
+    pub(crate) connection: Connection,
+    pub(crate) socket: OwnedWriteHalf,
+    pub(crate) unsent: Vec<u8>,
 }
 
 impl Conn {
@@ -82,6 +94,9 @@ impl Conn {
             closing: Cell::default(),
             peer_closed: Cell::default(),
             ending: RefCell::default(),
+            order: RefCell::default(),
+            moving: Cell::default(),
+            held: Cell::default(),
             wake: Notify::new(),
         }
     }
@@ -117,11 +132,13 @@ impl Conn {
     pub(crate) fn lose(&self, session: &Rc<Session>) {
         self.sessions.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
         self.unsettled.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
-        let mut lost = self.lost.borrow_mut();
-        if lost.len() >= MAX_LOST {
-            lost.remove(0);
-        }
-        lost.push(session.key);
+        self.note_lost(session.key);
+    }
+
+    /// The session goes on elsewhere with this connection.
+    pub(crate) fn forget_session(&self, session: &Rc<Session>) {
+        self.sessions.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
+        self.unsettled.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
     }
 
     /// Whether another connection took this session from it.
@@ -205,45 +222,79 @@ impl Conn {
             .is_some_and(|socket| socket.as_ref().poll_write_ready(context).is_ready())
     }
 
-    /// Hands this connection to the runner at the other end of the channel, with what is unread. After `Ok` nothing of it
-    /// is left here.
-    async fn pass(
-        &self,
-        inner: &Inner,
-        channel: &Channel,
-        instance: &str,
-        unread: &[u8],
-    ) -> Result<(), Missing> {
-        let not_now =
-            |why: &str| Missing::NotNow(format!("the session is in instance {instance}, {why}; try again"));
-        // What was said here comes before what is said there.
-        inner.flush();
-        if self.entry.borrow().as_ref().is_some_and(Entry::is_leaving) {
-            return Err(not_now("and this connection is being closed"));
+    /// Takes away what a move needs; none: this is no client, or it is being closed. Until [`Conn::stays`] nothing is written
+    /// to it, and what is said meanwhile waits.
+    pub(crate) fn pack(&self) -> Option<Packed> {
+        let connection = self.entry.borrow().as_ref().filter(|entry| !entry.is_leaving())?.connection();
+        let socket = self.socket.borrow_mut().take()?;
+        let mut unsent = std::mem::take(&mut *self.out.borrow_mut());
+        unsent.drain(..self.sent.replace(0));
+        self.stalled.set(None);
+        Some(Packed { connection, socket, unsent })
+    }
+
+    /// It goes on here after all.
+    pub(crate) fn stays(&self, inner: &Inner, packed: Packed) {
+        let Packed { socket, mut unsent, .. } = packed;
+        let mut out = self.out.borrow_mut();
+        unsent.extend_from_slice(&out);
+        *out = unsent;
+        drop(out);
+        *self.socket.borrow_mut() = Some(socket);
+        self.flush(inner);
+    }
+
+    /// It goes on in this instance: nothing of it is left here.
+    pub(crate) fn has_gone(&self, packed: Packed, instance: &str) {
+        // Without a shutdown: it lives on.
+        packed.socket.forget();
+        if let Some(entry) = self.entry.borrow_mut().take() {
+            entry.close_moved(MOVED, &format!("went on in instance {instance}"));
         }
-        if self.unsent() > 0 {
-            return Err(not_now("and this connection has not taken what was sent to it"));
+    }
+
+    /// Nobody can say who has it: so nobody shall.
+    pub(crate) fn is_cut(&self, packed: &Packed, why: &str) {
+        // It may be gone already, which is as good.
+        let _ = rustix::net::shutdown(packed.socket.as_ref(), rustix::net::Shutdown::Both);
+        if let Some(entry) = self.entry.borrow_mut().take() {
+            entry.close(1006, why);
         }
-        let entry = self.entry.borrow().as_ref().map(Entry::connection);
-        let socket = self.socket.borrow_mut().take();
-        let (Some(connection), Some(socket)) = (entry, socket) else {
-            return Err(not_now("and this is no client"));
-        };
-        match search::pass(channel, socket.as_ref().as_fd(), connection, unread).await {
-            Ok(()) => {
-                // Without a shutdown: it lives on.
-                socket.forget();
-                if let Some(entry) = self.entry.borrow_mut().take() {
-                    entry.close_moved(MOVED, &format!("went on in instance {instance}"));
-                }
-                Ok(())
-            }
-            Err(error) => {
-                tracing::warn!(instance, %error, "a client could not be handed over");
-                *self.socket.borrow_mut() = Some(socket);
-                Err(not_now("which does not answer"))
-            }
+    }
+
+    /// Sessions that other connections took from it, oldest first.
+    pub(crate) fn lost(&self) -> Vec<Uuid> {
+        self.lost.borrow().clone()
+    }
+
+    /// Another connection has this session, as far as this one is concerned.
+    pub(crate) fn note_lost(&self, key: Uuid) {
+        let mut lost = self.lost.borrow_mut();
+        if lost.len() >= MAX_LOST {
+            lost.remove(0);
         }
+        lost.push(key);
+    }
+
+    /// Its close frame is on its way, or it has ended otherwise.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.borrow().is_some()
+    }
+
+    /// The client asked for events of our own.
+    pub(crate) fn wants_events(&self) -> bool {
+        self.entry.borrow().as_ref().is_some_and(Entry::wants_events)
+    }
+
+    /// Somebody would take it: its task sees to that.
+    pub(crate) fn give(&self, order: Order) {
+        *self.order.borrow_mut() = Some(order);
+        self.wake.notify_one();
+    }
+
+    /// Who would take it.
+    pub(crate) fn take_order(&self) -> Option<Order> {
+        self.order.borrow_mut().take()
     }
 
     /// The next event of our own for this client.

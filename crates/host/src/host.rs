@@ -4,6 +4,7 @@ mod arrival;
 mod output;
 
 use crate::connection::Conn;
+use crate::drain::Stage;
 use crate::line::{self, WorkerReady};
 use crate::link::{self, LoadError, Worker};
 use crate::roster::sweep;
@@ -16,7 +17,7 @@ use myagent_core::{Clock, ConnectionId};
 use myagent_journal::{CleanedUp, Journal, clean_up};
 use myagent_relay::client::{Client, GivenBack};
 use myagent_relay::handshake::Upgrade;
-use myagent_relay::table::Table;
+use myagent_relay::table::{Place, Table};
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::spawn_local;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 /// One read takes at most this much.
@@ -87,8 +88,8 @@ pub(crate) struct Inner {
     pub(crate) numbers: RefCell<HashMap<u64, Rc<Session>>>,
     pub(crate) conns: RefCell<HashMap<ConnectionId, Rc<Conn>>>,
     pub(crate) worker: RefCell<Option<Rc<Worker>>>,
-    /// The agent allows its turns to be repeated, as the newest worker said.
-    pub(crate) retry_safe: Cell<bool>,
+    /// What the newest worker said about the agent.
+    pub(crate) said: RefCell<WorkerReady>,
     /// How many sessions may be taken over from dead runners at once.
     pub(crate) searches: Semaphore,
     /// There is no worker because the last one was given up for a fresh one; clients need not know.
@@ -106,6 +107,10 @@ pub(crate) struct Inner {
     sweeping: Cell<bool>,
     /// No turn begins any more.
     pub(crate) stopping: Cell<bool>,
+    /// How far a drain is.
+    pub(crate) drain: Cell<Stage>,
+    /// Something has changed that a drain may wait for.
+    pub(crate) drain_wake: Notify,
     dirty: RefCell<Vec<Rc<Conn>>>,
     stamp: RefCell<Stamp>,
     scratch: RefCell<Vec<u8>>,
@@ -126,7 +131,7 @@ impl Host {
                 numbers: RefCell::default(),
                 conns: RefCell::default(),
                 worker: RefCell::default(),
-                retry_safe: Cell::default(),
+                said: RefCell::default(),
                 searches: Semaphore::new(MAX_SEARCHES),
                 replacing: Cell::default(),
                 generation: Cell::default(),
@@ -138,6 +143,8 @@ impl Host {
                 doomed: RefCell::default(),
                 sweeping: Cell::default(),
                 stopping: Cell::default(),
+                drain: Cell::default(),
+                drain_wake: Notify::new(),
                 dirty: RefCell::default(),
                 stamp: RefCell::default(),
                 scratch: RefCell::default(),
@@ -169,7 +176,7 @@ impl Host {
         let (worker, read) = link::load(stream, generation, first_line).await?;
         let worker = Rc::new(worker);
         let ready = worker.ready.clone();
-        inner.retry_safe.set(ready.retry_safe);
+        inner.said.replace(ready.clone());
         if let Some(old) = inner.worker.borrow_mut().replace(Rc::clone(&worker)) {
             old.leave();
         }
@@ -254,7 +261,8 @@ impl Host {
         })
     }
 
-    /// Another runner asks whether the session is here and its client welcome.
+    /// Another runner asks whether the session is here and its client welcome. While we are drained it is let go of if nothing
+    /// of it runs: then it is not here any more, and whoever asks finds it free.
     pub fn is_willing(&self, session: Uuid) -> Result<(), (Refusal, &'static str)> {
         let inner = &self.inner;
         if inner.stopping.get() {
@@ -262,6 +270,15 @@ impl Host {
         }
         if !inner.config.journal.contains(session) {
             return Err((Refusal::UnknownSession, "the session is not here"));
+        }
+        match inner.drain.get() {
+            Stage::Moving | Stage::Ending if inner.give_away(session) => {
+                return Err((Refusal::UnknownSession, "the session is not here any more"));
+            }
+            Stage::None | Stage::Moving => {}
+            Stage::Ending => {
+                return Err((Refusal::Draining, "the instance that has the session is ending; try again"));
+            }
         }
         if inner.table.is_full() && !inner.takes_place(session) {
             return Err((
@@ -272,18 +289,56 @@ impl Host {
         Ok(())
     }
 
-    /// Takes a client that another runner hands over in the middle of its connection, and serves it to its end.
+    /// Another runner asks whether a client may come with its sessions. If so, the place is kept as long as the answer is.
+    pub fn would_take(&self) -> Result<(Place, u32), (Refusal, &'static str)> {
+        let inner = &self.inner;
+        self.may_take()?;
+        if inner.table.is_full() {
+            return Err((Refusal::Full, "all places of the instance are taken"));
+        }
+        let place = inner.table.reserve();
+        Ok((place, inner.table.places()))
+    }
+
+    /// Places in use.
+    pub fn places(&self) -> u32 {
+        self.inner.table.places()
+    }
+
+    fn may_take(&self) -> Result<(), (Refusal, &'static str)> {
+        let inner = &self.inner;
+        if inner.stopping.get() || inner.table.draining() || inner.drain.get() != Stage::None {
+            return Err((Refusal::Draining, "the instance is draining"));
+        }
+        if !self.is_ready() || !inner.worker_loop_ok() {
+            return Err((Refusal::NotReady, "the agent's worker is not up, or does not answer"));
+        }
+        Ok(())
+    }
+
+    /// Adopts the sessions that a client brings. Afterwards [`Host::take_over`] is to follow, once the other runner has been told;
+    /// after an error nothing has happened.
+    pub async fn adopt(&self, moved: &Moved) -> Result<(), (Refusal, &'static str)> {
+        self.may_take()?;
+        for session in moved.brings.iter().flatten() {
+            self.inner.regain(session.id).await;
+        }
+        Ok(())
+    }
+
+    /// Takes a client that another runner hands over in the middle of its connection, and serves it to its end. `raw`: what is
+    /// unread, and what is unsent.
     pub fn take_over(
         &self,
-        moved: &Moved,
-        unread: Vec<u8>,
+        moved: Moved,
+        raw: Vec<u8>,
         stream: std::net::TcpStream,
     ) -> impl Future<Output = ()> + 'static {
         let inner = Rc::clone(&self.inner);
-        let (id, entry) = (moved.connection_id, inner.table.open_moved(moved));
+        let entry = inner.table.open_moved(&moved);
         async move {
             let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
-            inner.go_on(id, Some(entry), stream, &[], &unread).await;
+            inner.go_on_with(moved, entry, stream, &raw).await;
         }
     }
 
@@ -292,17 +347,31 @@ impl Host {
         crate::listen::accept(Rc::clone(&self.inner), listener).await;
     }
 
-    /// Tells the clients of running turns, closes all connections with this code and reason, and tells the worker to
-    /// end. Returns when the clients have their last bytes, at the latest after two seconds.
-    pub async fn stop(&self, code: u16, reason: &str) {
+    /// Closes all connections with this code and reason, one after the other over this time, those with a running turn last and
+    /// with a word about that; then tells the worker to end. Returns when the clients have their last bytes, at the latest two
+    /// seconds after the last one was told.
+    pub async fn stop(&self, code: u16, reason: &str, spread: Duration) {
         let inner = &self.inner;
         inner.stopping.set(true);
-        inner.interrupt_turns();
-        inner.flush();
-        let conns: Vec<_> = inner.conns.borrow().values().cloned().collect();
-        for conn in conns {
+        // Whoever is on its way to another runner arrives there; nobody else goes.
+        inner.drain.set(Stage::None);
+        inner.drain_wake.notify_one();
+        let mut conns: Vec<_> = inner.conns.borrow().values().cloned().collect();
+        conns.sort_by_cached_key(|conn| Inner::is_answered_in(conn));
+        let (began, count) = (Instant::now(), u32::try_from(conns.len()).unwrap_or(u32::MAX));
+        for (index, conn) in (0..).zip(conns) {
+            if !spread.is_zero() {
+                sleep_until(began + spread * index / count).await;
+            }
+            let sessions = conn.sessions.borrow().clone();
+            for session in sessions {
+                inner.interrupt(&session);
+            }
             conn.close(inner, code, reason);
         }
+        // Those without a client, and those of clients that came meanwhile.
+        inner.interrupt_turns();
+        inner.flush();
         let gone = async {
             while inner.table.open_count() > 0 {
                 sleep(Duration::from_millis(5)).await;

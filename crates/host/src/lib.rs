@@ -8,6 +8,8 @@
 //! * `connection`: one client's socket; `client_event`, `clients`: what it says and what is done about it.
 //! * `session`: one conversation's decisions; `roster`: all of them, in memory and in the journal.
 //! * `replay`: what a client that comes back has missed; `search`: a session that another runner has, or left behind.
+//! * `drain`, `moving`: clients that go to another runner because this one is to end, and that come from one; `neighbour`:
+//!   what is said to it.
 //! * `link`, `line`: the worker's socket and what goes over it; `turns`: what the worker says, and its death.
 //! * `recycle`: a worker with turns that do not end, and the fresh one in its place.
 //! * `stats`: what became of sessions and turns, in numbers.
@@ -19,11 +21,14 @@
 mod client_event;
 mod clients;
 mod connection;
+mod drain;
 mod event;
 mod host;
 mod line;
 mod link;
 mod listen;
+mod moving;
+mod neighbour;
 mod recycle;
 mod replay;
 mod roster;
@@ -36,6 +41,7 @@ mod turns;
 pub use host::{Host, HostConfig};
 pub use line::WorkerReady;
 pub use link::LoadError;
+pub use myagent_core::wire::control::Drained;
 pub use stats::SessionStats;
 
 use std::ffi::OsString;

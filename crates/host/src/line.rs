@@ -84,6 +84,8 @@ pub struct WorkerReady {
     pub state: bool,
     /// A turn may be run twice.
     pub retry_safe: bool,
+    /// It says when a turn that was cancelled, or an event, has really ended.
+    pub ended: bool,
 }
 
 fn start(out: &mut Vec<u8>, kind: &str, session: u64) {

@@ -9,6 +9,7 @@ use crate::event::{self, Event};
 use crate::host::Inner;
 use crate::session::{Session, State};
 use crate::text::quote;
+use myagent_core::wire::handover::MovedReplay;
 use myagent_journal::{Missed, Position};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -26,23 +27,31 @@ pub(crate) struct Replay {
     replayed: u64,
 }
 
+impl Replay {
+    /// Where it stands, if it is of this session.
+    pub(crate) fn stands(&self, of: &Rc<Session>) -> Option<MovedReplay> {
+        let Self { seen, replayed, .. } = *self;
+        Rc::ptr_eq(&self.session, of).then_some(MovedReplay { seen, replayed })
+    }
+}
+
 impl Inner {
-    /// The client gets these events, and those that come meanwhile.
+    /// The client gets these events, and those that come meanwhile. `from`: what it has seen, and how many of them in this replay.
     pub(crate) fn begin_replay(
         &self,
         conn: &Rc<Conn>,
         session: &Rc<Session>,
         state: &mut State,
-        seen: u64,
+        from: MovedReplay,
         missed: Missed,
     ) {
         self.stop_replay(session, state);
         state.replaying = true;
         let mut replay = Replay {
             session: Rc::clone(session),
-            seen: seen.min(state.last_seq),
+            seen: from.seen.min(state.last_seq),
             events: VecDeque::new(),
-            replayed: 0,
+            replayed: from.replayed,
         };
         self.take_missed(conn, &mut replay, missed);
         conn.replays.borrow_mut().push(replay);

@@ -78,6 +78,8 @@ impl Inner {
         self.config.journal.set_idle(key, false);
         let session = self.enter(key, State::restored(restored, Instant::now()));
         let mut state = session.state.borrow_mut();
+        // Until the worker says so of this session's own agent.
+        state.takes_events = self.said.borrow().on_event;
         // Whoever had it before is gone, and what it was answering with it.
         self.turn_lost(&session, &mut state, TurnEnd::WorkerLost, WORKER_LOST);
         drop(state);
@@ -111,21 +113,24 @@ impl Inner {
 
     /// The session is over.
     pub(crate) fn remove_session(&self, session: &Rc<Session>, how: SessionEnd) {
-        self.leave_memory(session, how);
+        self.leave_memory(session, Some(how));
         self.config.journal.end(session.key);
     }
 
-    /// The session goes on in the journal alone, until somebody comes back to it; or it is over there, too.
-    fn leave_memory(&self, session: &Rc<Session>, how: SessionEnd) {
+    /// The session goes on in the journal alone, until somebody comes back to it; or it is over there, too. None: in another
+    /// runner, and is counted there.
+    pub(crate) fn leave_memory(&self, session: &Rc<Session>, how: Option<SessionEnd>) {
         self.sessions.borrow_mut().remove(&session.key);
         self.numbers.borrow_mut().remove(&session.number);
         if let Some(conn) = session.conn.borrow_mut().take() {
-            conn.sessions.borrow_mut().retain(|other| !Rc::ptr_eq(other, session));
+            conn.forget_session(session);
         }
         let mut state = session.state.borrow_mut();
         let before = std::mem::replace(&mut state.standing, Standing::Attached);
         self.count(before, false);
-        self.stats.ended(how, state.failed, state.last_used.saturating_duration_since(state.created));
+        if let Some(how) = how {
+            self.stats.ended(how, state.failed, state.last_used.saturating_duration_since(state.created));
+        }
         if let Some(worker) = &*self.worker.borrow()
             && worker.generation == state.opened_in
         {
@@ -137,6 +142,9 @@ impl Inner {
     /// The connection has ended; its sessions go on without it.
     pub(crate) fn forget(&self, conn: &Rc<Conn>) {
         self.conns.borrow_mut().remove(&conn.id);
+        // Who would have taken it learns that it does not come.
+        drop(conn.take_order());
+        self.stir();
         let sessions = std::mem::take(&mut *conn.sessions.borrow_mut());
         for session in sessions {
             session.conn.borrow_mut().take();
@@ -176,7 +184,7 @@ impl Inner {
                 // There is nowhere else where it could be.
                 self.remove_session(&session, SessionEnd::Evicted);
             } else {
-                self.leave_memory(&session, SessionEnd::Evicted);
+                self.leave_memory(&session, Some(SessionEnd::Evicted));
             }
         }
     }
@@ -190,7 +198,7 @@ impl Inner {
             let session = self.sessions.borrow().get(key).cloned();
             // Others had left memory before, and were counted then.
             if let Some(session) = session {
-                self.leave_memory(&session, SessionEnd::Expired);
+                self.leave_memory(&session, Some(SessionEnd::Expired));
             }
         }
         !expired.is_empty()

@@ -4,35 +4,25 @@
 //! client's socket with everything unread: no manager is needed. What a dead one left is adopted. Each step leaves
 //! the socket with exactly one process, whoever dies or stops meanwhile.
 
-use crate::connection::Conn;
 use crate::host::Inner;
-use myagent_core::wire::control::Connection;
-use myagent_core::wire::handover::{Ask, Down, Moved, Refusal, Up, decode, encode};
-use myagent_handover::Channel;
+use crate::neighbour::{self, Willing};
+use myagent_core::wire::handover::Refusal;
 use myagent_journal::{AdoptError, Estate, FetchError, Owner};
-use std::io;
-use std::os::fd::BorrowedFd;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::timeout;
 use uuid::Uuid;
 
-/// A runner that does not answer within this gets no client.
-const ANSWER: Duration = Duration::from_secs(1);
 /// Times that an owner may be silent.
 const SILENT: u32 = 2;
 /// A session that changes hands all the time is given up after so many looks.
 const LOOKS: usize = 4;
-/// Bytes of a moved client in one message.
-const PART: usize = 32 * 1024;
 
 /// Where a session was found.
 pub(crate) enum Found {
     /// It is ours, from now on or since a moment ago.
     Here,
     /// This runner has it, and waits for the client.
-    Elsewhere(Channel, String),
+    Elsewhere(Willing, String),
     /// It cannot be served.
     Missing(Missing),
 }
@@ -70,8 +60,8 @@ impl Inner {
                 Owner::Live { instance, .. } if !may_move => {
                     return Found::Missing(Missing::Elsewhere(instance));
                 }
-                Owner::Live { takeover, instance, .. } => match ask(&takeover, key).await {
-                    Ok(Ok(channel)) => return Found::Elsewhere(channel, instance),
+                Owner::Live { takeover, instance, .. } => match neighbour::ask(&takeover, key, false).await {
+                    Ok(Ok(willing)) => return Found::Elsewhere(willing, instance),
                     Ok(Err((Refusal::UnknownSession, _))) => {}
                     Ok(Err((_, detail))) => {
                         why = detail;
@@ -101,11 +91,11 @@ impl Inner {
         Found::Missing(Missing::NotNow(why))
     }
 
-    /// Takes over what a dead runner left. False: somebody else was quicker.
-    async fn inherit(&self, key: Uuid, estate: Estate) -> Result<bool, Missing> {
+    /// Takes over what a dead runner left, or a living one has let go of. False: somebody else was quicker.
+    pub(crate) async fn inherit(&self, key: Uuid, estate: Estate) -> Result<bool, Missing> {
         // The semaphore is never closed.
         let _turn = self.searches.acquire().await;
-        let fetched = match tokio::task::spawn_blocking(move || estate.fetch()).await {
+        let mut fetched = match tokio::task::spawn_blocking(move || estate.fetch()).await {
             Ok(Ok(fetched)) => fetched,
             Ok(Err(FetchError::Moved { .. } | FetchError::Alive { .. } | FetchError::Busy { .. })) => {
                 return Ok(false);
@@ -124,9 +114,14 @@ impl Inner {
         if let Some(damage) = fetched.damage() {
             self.notice("journal", format!("session {key} was taken over from a damaged journal: {damage}"));
         }
+        let spent = fetched.take_spent();
         match self.config.journal.adopt(fetched) {
             Ok(()) => {
-                self.stats.adopted();
+                match spent {
+                    // In its own time; it has nothing to tell.
+                    Some(spent) => drop(tokio::task::spawn_blocking(move || spent.remove())),
+                    None => self.stats.adopted(),
+                }
                 Ok(true)
             }
             Err(AdoptError::Here { .. }) => Ok(false),
@@ -135,62 +130,5 @@ impl Inner {
                 Err(Missing::NotNow(format!("{error}; try again")))
             }
         }
-    }
-}
-
-/// Asks a runner whether it takes the session's client.
-async fn ask(takeover: &Path, session_id: Uuid) -> io::Result<Result<Channel, (Refusal, String)>> {
-    let asking = async {
-        let channel = Channel::connect(takeover).await?;
-        let mut message = Vec::new();
-        encode(&mut message, &Down::Ask(Ask { session_id }), &[]).map_err(io::Error::other)?;
-        channel.send(&message, None).await?;
-        if channel.recv(&mut message).await?.is_none() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        match decode::<Up>(&message).map_err(io::Error::other)?.0 {
-            Up::Willing => Ok(Ok(channel)),
-            Up::Unwilling { reason, detail } => Ok(Err((reason, detail))),
-            Up::Taken { .. } | Up::GivenBack { .. } => Err(io::ErrorKind::InvalidData.into()),
-        }
-    };
-    timeout(ANSWER, asking).await?
-}
-
-/// Hands a client over. After `Ok` the socket is the other runner's, whatever becomes of it; after an error it is still ours.
-pub(crate) async fn pass(
-    channel: &Channel,
-    socket: BorrowedFd<'_>,
-    connection: Connection,
-    unread: &[u8],
-) -> io::Result<()> {
-    let moved = Moved {
-        connection_id: connection.connection_id,
-        client: connection.client,
-        user_agent: connection.user_agent.clone(),
-        strategy: connection.strategy.clone(),
-        rule: connection.rule.clone(),
-        unread: unread.len(),
-        so_far: Some(Box::new(connection)),
-    };
-    let (first, rest) = unread.split_at(unread.len().min(PART));
-    let mut message = Vec::new();
-    encode(&mut message, &Down::Moved(moved), &[first]).map_err(io::Error::other)?;
-    timeout(ANSWER, channel.send(&message, Some(socket))).await??;
-    for part in rest.chunks(PART) {
-        encode(&mut message, &Down::Unread, &[part]).map_err(io::Error::other)?;
-        if let Err(error) = channel.send(&message, None).await {
-            // It died with the socket in its hands; the client sees the end, and comes back.
-            tracing::warn!(%error, "a runner died while a client was handed to it");
-            break;
-        }
-    }
-    Ok(())
-}
-
-impl Conn {
-    /// Whether this connection may move: all of it belongs to the session that is elsewhere.
-    pub(crate) fn may_move(&self) -> bool {
-        !self.probe && self.sessions.borrow().is_empty()
     }
 }

@@ -1,6 +1,7 @@
 //! One conversation: its number, its turn, its queue. Decisions only; who sends and writes is elsewhere.
 
 use crate::connection::Conn;
+use crate::drain::Stage;
 use crate::stats::Pending;
 use myagent_journal::{Message, Restored, Running};
 use serde_json::value::RawValue;
@@ -68,6 +69,8 @@ pub(crate) struct State {
     queue: VecDeque<Waiting>,
     queued_bytes: usize,
     confirms: Vec<String>,
+    /// Cancelled turns and events for the agent that may still run in the worker.
+    unended: u32,
     /// Bytes of the worker's credit that are in a client's buffer.
     pub(crate) unsent: usize,
     /// Bytes of credit to be given back to the worker.
@@ -130,6 +133,7 @@ impl State {
             queue: VecDeque::new(),
             queued_bytes: 0,
             confirms: Vec::new(),
+            unended: 0,
             unsent: 0,
             owed: 0,
             created: now,
@@ -226,6 +230,7 @@ impl State {
         self.unsent = 0;
         self.owed = 0;
         self.confirms.clear();
+        self.unended = 0;
         let Some(turn) = self.turn.take() else { return Lost::Idle };
         if turn.redelivered || turn.answered && !retry_safe {
             return Lost::Tell;
@@ -248,6 +253,31 @@ impl State {
     /// A message is being answered or waits for it.
     pub(crate) fn is_busy(&self) -> bool {
         self.turn.is_some() || !self.queue.is_empty()
+    }
+
+    /// Something was sent to the worker that goes on although no turn runs: a cancel, or an event.
+    pub(crate) fn goes_on(&mut self) {
+        self.unended = self.unended.saturating_add(1);
+    }
+
+    /// One of those has ended.
+    pub(crate) fn has_ended(&mut self) {
+        self.unended = self.unended.saturating_sub(1);
+    }
+
+    /// All of them have.
+    pub(crate) fn all_ended(&mut self) {
+        self.unended = 0;
+    }
+
+    /// Nothing of it runs anywhere, and the agent asks nothing: it could go on in another process.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.turn.is_none() && self.unended == 0 && self.confirms.is_empty()
+    }
+
+    /// Something of it is being answered, or will be.
+    pub(crate) fn is_running(&self, stage: Stage) -> bool {
+        self.turn.is_some() || stage == Stage::Moving && !self.queue.is_empty()
     }
 
     /// Messages that wait for their turn.
@@ -362,6 +392,33 @@ mod tests {
         state.current(1).unwrap().answered = true;
         assert!(state.current(2).is_none());
         assert_eq!(state.worker_lost(false), Lost::Tell);
+    }
+
+    #[tokio::test]
+    async fn a_session_is_quiet_when_nothing_of_it_runs() {
+        let mut state = state();
+        assert!(state.is_quiet());
+        state.accept(&raw("a"), None);
+        assert!(state.is_quiet(), "what waits does not run");
+        state.begin(1);
+        assert!(!state.is_quiet());
+        // Cancelled; the worker says later that it has ended.
+        state.goes_on();
+        state.end_turn();
+        assert!(!state.is_quiet());
+        state.has_ended();
+        assert!(state.is_quiet());
+        state.asked("one".to_owned());
+        assert!(!state.is_quiet());
+        state.answered_step(None);
+        state.goes_on();
+        state.goes_on();
+        state.has_ended();
+        assert!(!state.is_quiet());
+        assert_eq!(state.worker_lost(false), Lost::Idle);
+        assert!(state.is_quiet(), "nothing runs in a dead process");
+        state.has_ended();
+        assert!(state.is_quiet());
     }
 
     #[tokio::test]

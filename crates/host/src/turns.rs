@@ -43,6 +43,7 @@ impl Inner {
         }
         state.opened_in = worker.generation;
         state.owed = 0;
+        state.all_ended();
         let journal = &self.config.journal;
         let past = Past {
             params: state.params.take().or_else(|| journal.restore(session.key)?.params),
@@ -65,6 +66,7 @@ impl Inner {
     pub(crate) fn pump(&self, session: &Rc<Session>, state: &mut State) {
         if state.announced
             && !self.stopping.get()
+            && !self.holds(session)
             && let Some(worker) = self.worker()
             && !worker.recycling.holds_turns()
         {
@@ -97,6 +99,7 @@ impl Inner {
         if let Some(pending) = state.end_turn() {
             self.config.journal.turn_ends(session.key, answer);
             self.count_turn(state, Some(pending), how);
+            self.stir();
         }
         state.last_used = Instant::now();
     }
@@ -110,7 +113,8 @@ impl Inner {
         (code, text): (&str, &str),
     ) {
         let pending = state.pending();
-        match state.worker_lost(self.retry_safe.get()) {
+        let retry_safe = self.said.borrow().retry_safe;
+        match state.worker_lost(retry_safe) {
             Lost::Idle => return,
             Lost::Again => self.config.journal.turn_again(session.key, true),
             Lost::Tell => {
@@ -162,19 +166,24 @@ impl Inner {
         worker.recycling.left();
     }
 
-    /// The instance is being stopped: running turns end here.
-    pub(crate) fn interrupt_turns(&self) {
-        for session in self.sessions.borrow().values() {
-            let mut state = session.state.borrow_mut();
-            if let Some(number) = state.turn.as_ref().map(|turn| turn.number) {
-                if let Some(worker) = self.worker() {
-                    worker.push(|out| line::cancel(out, session.number, number));
-                }
-                let text = "the agent is being stopped or restarted; send the message again";
-                self.agent_error(session, &mut state, "INTERRUPTED_BY_RESTART", text, 0);
-                self.end_turn(session, &mut state, None, TurnEnd::Interrupted);
-            }
+    /// The instance is being stopped: running turns end here. How many there were.
+    pub(crate) fn interrupt_turns(&self) -> u32 {
+        let sessions = self.sessions.borrow();
+        sessions.values().map(|session| u32::from(self.interrupt(session))).sum()
+    }
+
+    /// The session's turn ends here; false: none runs.
+    pub(crate) fn interrupt(&self, session: &Rc<Session>) -> bool {
+        let mut state = session.state.borrow_mut();
+        let Some(number) = state.turn.as_ref().map(|turn| turn.number) else { return false };
+        if let Some(worker) = self.worker() {
+            worker.push(|out| line::cancel(out, session.number, number));
+            state.goes_on();
         }
+        let text = "the agent is being stopped or restarted; send the message again";
+        self.agent_error(session, &mut state, "INTERRUPTED_BY_RESTART", text, 0);
+        self.end_turn(session, &mut state, None, TurnEnd::Interrupted);
+        true
     }
 
     /// One line of the worker, without its line end.
@@ -236,6 +245,7 @@ impl Inner {
                     self.emit(session, state, &Event::new(event::FINAL, content).with(metadata), cost);
                 }
                 self.end_turn(session, state, line.content, TurnEnd::Completed);
+                self.turn_was_last(state);
                 self.pump(session, state);
             }
             "failed" if line.turn == 0 || state.current(line.turn).is_some() => {
@@ -245,7 +255,12 @@ impl Inner {
                 }
                 self.agent_error(session, state, "AGENT_FAILED", &text, cost);
                 self.end_turn(session, state, None, TurnEnd::AgentError);
+                self.turn_was_last(state);
                 self.pump(session, state);
+            }
+            "ended" => {
+                state.has_ended();
+                self.stir();
             }
             "emit" => self.emitted(session, state, line, cost),
             "opened" => {
@@ -277,6 +292,13 @@ impl Inner {
                 self.config.journal.save_state(session.key, saved);
             }
             _ => self.give_back(session, state, if line.kind.starts_with("open") { 0 } else { cost }),
+        }
+    }
+
+    /// A turn has ended by itself, so those before it have. That is all there is to know if the worker does not say more.
+    fn turn_was_last(&self, state: &mut State) {
+        if !self.said.borrow().ended {
+            state.all_ended();
         }
     }
 

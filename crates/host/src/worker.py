@@ -83,7 +83,7 @@ class Worker:
             return False
         self.tell(type="ready", protocol=PROTOCOL, name=caller.name, python=sys.version.split()[0], pid=os.getpid(),
                   per_session=not caller.shared, context=caller.wants_context, on_event=caller.on_event is not None,
-                  state=caller.export_state is not None and caller.import_state is not None,
+                  state=caller.export_state is not None and caller.import_state is not None, ended=True,
                   retry_safe=bool(getattr(caller.agent, "retry_safe", False)))
         return True
 
@@ -229,9 +229,14 @@ class Worker:
             show(error)
 
     def on_cancel(self, message):
-        session = self.sessions.get(message["session"])
-        if session is not None and session.context is not None and session.context._turn == message["turn"]:
+        number, turn = message["session"], message["turn"]
+        session = self.sessions.get(number)
+        if session is not None and session.context is not None and session.context._turn == turn:
             session.cancel(session.context, session.task)
+            if not session.task.done():
+                session.task.add_done_callback(lambda _: self.tell(type="ended", session=number, turn=turn))
+                return
+        self.tell(type="ended", session=number, turn=turn)
 
     def on_answer(self, message):
         session = self.sessions.get(message["session"])
@@ -247,6 +252,7 @@ class Worker:
         session = self.sessions[message["session"]]
         if len(session.events) >= MAX_EVENTS:
             self.fail(session, 0, "too many events at once")
+            self.tell(type="ended", session=session.number, turn=0)
             return
         context = Context(session, 0)
         task = session.events[context] = self.loop.create_task(self.event(session, context, message["event"]))
@@ -272,6 +278,7 @@ class Worker:
             session.events.pop(context, None)
             session.forget_questions(context)
             self.turns.remove(context)
+            self.tell(type="ended", session=session.number, turn=0)
 
     def on_retire(self, message):
         self.turns.retire(message)

@@ -144,7 +144,20 @@ fn remove(folder: &Path, place: &Place, log: &Dead) -> io::Result<bool> {
     Ok(true)
 }
 
-fn remove_folder(path: &Path) {
+/// Removes the folder of a start, its name first.
+pub(crate) fn remove_start(folder: &Path) {
+    let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else { return };
+    let gone = parent.join(format!("{GONE_PREFIX}{}", name.to_string_lossy()));
+    match fs::rename(folder, &gone) {
+        Ok(()) => remove_folder(&gone),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(%error, path = %folder.display(), "failed to remove a journal that is done with")
+        }
+    }
+}
+
+pub(crate) fn remove_folder(path: &Path) {
     match fs::remove_dir_all(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

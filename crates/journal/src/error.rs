@@ -67,6 +67,43 @@ pub enum FetchError {
     },
 }
 
+/// A session could not be released. It is here as before.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// It is not here.
+    #[error("session {session} is not here")]
+    NotHere {
+        /// The session.
+        session: Uuid,
+    },
+    /// This journal keeps nothing (`max_bytes` is 0).
+    #[error("session {session} cannot be released: the journal is off")]
+    Off {
+        /// The session.
+        session: Uuid,
+    },
+    /// What it needs to be resumed is lost.
+    #[error("session {session} cannot be released: the journal has lost what it needs")]
+    Lost {
+        /// The session.
+        session: Uuid,
+    },
+    /// Somebody is looking at it just now.
+    #[error("session {session} cannot be released just now: somebody holds its lock")]
+    Busy {
+        /// The session.
+        session: Uuid,
+    },
+    /// It could not be written, or its link not replaced.
+    #[error("session {session} could not be released: {source}")]
+    Write {
+        /// The session.
+        session: Uuid,
+        /// Why.
+        source: io::Error,
+    },
+}
+
 /// A fetched session could not be taken over. It is where it was; another attempt may succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {

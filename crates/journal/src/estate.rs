@@ -6,6 +6,7 @@ use crate::index::{Entry, Index};
 use crate::limits::Limits;
 use crate::owner::{Life, Link, Place, SessionLock};
 use crate::reader::Files;
+use crate::release::Spent;
 use crate::scan::{Scan, scan};
 use myagent_core::StartId;
 use std::fmt;
@@ -38,6 +39,7 @@ pub struct Fetched {
     pub(crate) link: Link,
     pub(crate) carried: Carried,
     damage: Option<String>,
+    spent: Option<Spent>,
     /// Keeps others from taking it.
     pub(crate) _lock: SessionLock,
 }
@@ -89,6 +91,11 @@ impl Fetched {
         self.link.start
     }
 
+    /// What is of no use any more once the session is adopted: the folder that a release made for it.
+    pub fn take_spent(&mut self) -> Option<Spent> {
+        self.spent.take()
+    }
+
     /// What was damaged in the log that it comes from, in a sentence for people.
     pub fn damage(&self) -> Option<&str> {
         self.damage.as_deref()
@@ -135,7 +142,8 @@ impl Estate {
         }
         let carried =
             fetch(folder.clone(), session.as_u128(), entry).ok_or_else(|| lost("its records are damaged"))?;
-        Ok(Fetched { session, link, carried, damage: found.damage.clone(), _lock: lock })
+        let (damage, spent) = (found.damage.clone(), Spent::of(&folder));
+        Ok(Fetched { session, link, carried, damage, spent, _lock: lock })
     }
 }
 

@@ -50,11 +50,11 @@ impl Journal {
     /// Makes the log of this start and holds its lock until the process ends.
     pub fn open(config: Config) -> Result<Self, OpenError> {
         let limits = Limits::new(config.max_bytes);
-        Self::open_with(config, limits, Box::new(FileSystem))
+        Self::open_with(config, limits, Arc::new(FileSystem))
     }
 
     /// With other sizes and another disk than usual.
-    pub(crate) fn open_with(config: Config, limits: Limits, disk: Box<dyn Disk>) -> Result<Self, OpenError> {
+    pub(crate) fn open_with(config: Config, limits: Limits, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let off = config.max_bytes == 0;
         let (mut place, mut owner) = (None, None);
         let folder = config.folder.join(config.start_id.0.hyphenated().to_string());
@@ -68,14 +68,7 @@ impl Journal {
                 }
                 Err(source) => return Err(OpenError::Make { path: folder, source }),
             }
-            let header = Header {
-                version: 0,
-                service: config.service.clone(),
-                instance: config.instance.clone(),
-                takeover: config.takeover.clone(),
-                pid: std::process::id(),
-            };
-            let claimed = made.claim_start(config.start_id, &header);
+            let claimed = made.claim_start(config.start_id, &header(&config));
             owner = Some(claimed.map_err(|source| OpenError::Make { path: folder.join("owner"), source })?);
             place = Some(Arc::new(made));
         }
@@ -211,6 +204,10 @@ impl Journal {
         self.inner.borrow().problem()
     }
 
+    pub(crate) fn header(&self) -> Header {
+        header(&self.config)
+    }
+
     pub(crate) fn link(&self, epoch: u32) -> Link {
         Link { start: self.config.start_id, epoch }
     }
@@ -249,7 +246,19 @@ impl Journal {
     }
 }
 
-fn timespec(time: Timestamp) -> Timespec {
+/// What stands in the owner's file of a start of this process.
+fn header(config: &Config) -> Header {
+    Header {
+        version: 0,
+        service: config.service.clone(),
+        instance: config.instance.clone(),
+        takeover: config.takeover.clone(),
+        pid: std::process::id(),
+        released: false,
+    }
+}
+
+pub(crate) fn timespec(time: Timestamp) -> Timespec {
     Timespec { tv_sec: time.as_second(), tv_nsec: time.subsec_nanosecond().max(0).into() }
 }
 

@@ -12,13 +12,14 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a system call costs, in bytes that could be copied meanwhile.
 const CALL: u64 = 2048;
 
 /// The calls that can fail for want of room. Tests have one that fails when they want it to.
-pub(crate) trait Disk: Send {
+pub(crate) trait Disk: Send + Sync {
     /// Makes a segment, mode 0600.
     fn create(&self, path: &Path) -> io::Result<File>;
     /// Writes all of it.
@@ -49,7 +50,7 @@ struct Segment {
 /// The log of one start.
 pub(crate) struct Log {
     pub(crate) limits: Limits,
-    disk: Box<dyn Disk>,
+    disk: Arc<dyn Disk>,
     files: Files,
     /// Oldest first; the last one is the one that is written to.
     segments: VecDeque<Segment>,
@@ -75,7 +76,7 @@ pub(crate) struct Abandoned {
 }
 
 impl Log {
-    pub(crate) fn new(files: Files, disk: Box<dyn Disk>, limits: Limits) -> Self {
+    pub(crate) fn new(files: Files, disk: Arc<dyn Disk>, limits: Limits) -> Self {
         let mut log = Self {
             limits,
             disk,
@@ -90,6 +91,11 @@ impl Log {
         };
         log.begin_segment();
         log
+    }
+
+    /// An empty log in another folder, on the same disk.
+    pub(crate) fn beside(&self, folder: PathBuf) -> Self {
+        Self::new(Files::new(folder), Arc::clone(&self.disk), self.limits)
     }
 
     fn begin_segment(&mut self) {

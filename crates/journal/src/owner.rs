@@ -31,6 +31,9 @@ pub(crate) struct Header {
     pub(crate) instance: String,
     pub(crate) takeover: PathBuf,
     pub(crate) pid: u32,
+    /// It was made for one session, which its process has let go of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) released: bool,
 }
 
 /// The folder of a service.

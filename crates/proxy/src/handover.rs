@@ -358,7 +358,7 @@ fn dispatch(thread: &Rc<Thread>, link: &Rc<Link>, up: Up, raw: &[u8], descriptor
                 tracing::warn!(instance = ?link.key, %error, "a client given back is lost");
             }
         }
-        Up::Willing | Up::Unwilling { .. } => {
+        Up::Willing { .. } | Up::Unwilling { .. } => {
             tracing::warn!(instance = ?link.key, "a runner answered what was not asked");
         }
     }

@@ -352,6 +352,20 @@ impl Table {
         ids.into_iter().map(|(_, id)| id).collect()
     }
 
+    /// Those in which no message of the client is unanswered, and in which nothing was said for so long (to about a second),
+    /// oldest first.
+    pub fn quiet_ids(&self, quiet_for: Duration) -> Vec<ConnectionId> {
+        self.tick();
+        let (open, now) = (self.inner.open.borrow(), self.inner.origin.elapsed());
+        let rests = |time: Option<Duration>| time.is_none_or(|time| now.saturating_sub(time) >= quiet_for);
+        let quiet = open.values().filter(|state| {
+            !state.unanswered.get() && rests(state.last_in.get()) && rests(state.last_out.get())
+        });
+        let mut ids: Vec<_> = quiet.map(|state| (state.connected_at, state.id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+
     /// Whether a client's message is unanswered, or the agent said something, on an open connection within `busy_max`.
     pub fn busy(&self) -> bool {
         self.tick();

@@ -309,7 +309,7 @@ impl Runner {
         let (table, tree) = (self.table.clone(), self.tree.clone());
         let gone = survivors.clone();
         self.tasks.spawn_local(async move {
-            backend.stop(1012, "agent ended").await;
+            backend.stop(1012, "agent ended", Duration::ZERO).await;
             table.close_all(1012, "agent ended");
             if let Some(tree) = tree {
                 tree.finish(&gone).await;

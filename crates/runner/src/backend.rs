@@ -10,6 +10,7 @@ use myagent_core::wire::launch::AgentLaunch;
 use myagent_host::{Host, HostConfig, LoadError};
 use myagent_journal::Journal;
 use myagent_relay::relay::{self, Relay, Target};
+use myagent_relay::table::Place;
 use myagent_relay::{Client, GivenBack};
 use myagent_tls::Trust;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -17,6 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -24,6 +26,8 @@ use tokio::time::timeout;
 /// A conversation that was begun; it ends when the future does.
 pub(crate) type Conversation = Pin<Box<dyn Future<Output = ()>>>;
 
+/// There is nobody who serves.
+const NOT_UP: (Refusal, &str) = (Refusal::NotReady, "the instance is not up; try again");
 /// Notices of a host that may wait; more are dropped.
 const NOTICES: usize = 16;
 
@@ -39,6 +43,10 @@ pub(crate) enum Backend {
     Host(Host, AbortHandle),
 }
 
+fn unwilling((reason, detail): (Refusal, &'static str)) -> Up {
+    Up::Unwilling { reason, detail: detail.to_owned() }
+}
+
 impl Backend {
     /// Takes a client. Nothing is written to it before it is taken.
     pub(crate) async fn begin(&self, client: Client) -> Result<Conversation, GivenBack> {
@@ -52,28 +60,46 @@ impl Backend {
         }
     }
 
-    /// What another runner is told that has a client for a session.
-    pub(crate) fn answer(&self, ask: &Ask) -> Up {
+    /// What another runner is told that has a client for a session, or brings one with it; then with the place that is kept
+    /// for it.
+    pub(crate) fn answer(&self, ask: &Ask) -> (Up, Option<Place>) {
+        if ask.bring {
+            return match self.would_take() {
+                Ok((place, places)) => (Up::Willing { places: Some(places) }, Some(place)),
+                Err(refusal) => (unwilling(refusal), None),
+            };
+        }
         let answer = match self {
-            Self::Host(host, _) => host.is_willing(ask.session_id),
-            Self::None => Err((Refusal::NotReady, "the instance that has the session is not up; try again")),
+            Self::Host(host, _) => host.is_willing(ask.session_id).map(|()| host.places()),
+            Self::None => Err(NOT_UP),
             Self::Relay(_) => Err((Refusal::UnknownSession, "no sessions are kept here")),
         };
         match answer {
-            Ok(()) => Up::Willing,
-            Err((reason, detail)) => Up::Unwilling { reason, detail: detail.to_owned() },
+            Ok(places) => (Up::Willing { places: Some(places) }, None),
+            Err(refusal) => (unwilling(refusal), None),
+        }
+    }
+
+    fn would_take(&self) -> Result<(Place, u32), (Refusal, &'static str)> {
+        match self {
+            Self::Host(host, _) => host.would_take(),
+            Self::None => Err(NOT_UP),
+            Self::Relay(_) => Err((Refusal::UnknownSession, "no sessions are kept here")),
+        }
+    }
+
+    /// Adopts what a client of another runner brings.
+    pub(crate) async fn adopt(&self, moved: &Moved) -> Result<(), Up> {
+        match self {
+            Self::Host(host, _) => host.adopt(moved).await.map_err(unwilling),
+            Self::None | Self::Relay(_) => Err(unwilling(NOT_UP)),
         }
     }
 
     /// Takes a client of another runner; none: there is nobody to serve it (any more), and it is closed.
-    pub(crate) fn take_over(
-        &self,
-        moved: &Moved,
-        unread: Vec<u8>,
-        stream: TcpStream,
-    ) -> Option<Conversation> {
+    pub(crate) fn take_over(&self, moved: Moved, raw: Vec<u8>, stream: TcpStream) -> Option<Conversation> {
         match self {
-            Self::Host(host, _) => Some(Box::pin(host.take_over(moved, unread, stream))),
+            Self::Host(host, _) => Some(Box::pin(host.take_over(moved, raw, stream))),
             Self::None | Self::Relay(_) => None,
         }
     }
@@ -99,9 +125,9 @@ impl Backend {
     }
 
     /// Says goodbye to the clients of a host, and closes its listener; the clients of a relay are closed by the table.
-    pub(crate) async fn stop(&self, code: u16, reason: &str) {
+    pub(crate) async fn stop(&self, code: u16, reason: &str, spread: Duration) {
         if let Self::Host(host, _) = self {
-            host.stop(code, reason).await;
+            host.stop(code, reason, spread).await;
         }
         self.close_listener();
     }

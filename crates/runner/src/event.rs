@@ -3,7 +3,7 @@
 
 use crate::control::ClientId;
 use crate::reap::Ended;
-use myagent_core::wire::control::RequestLine;
+use myagent_core::wire::control::{Drained, RequestLine};
 
 /// Something happened.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(crate) enum Event {
     },
     /// The worker may be started again.
     RestartDue,
+    /// The clients have left.
+    Drained(Drained),
     /// A stop that was asked for is complete.
     Stopped {
         /// Processes that are still there.

@@ -5,8 +5,8 @@
 //!
 //! * Entry points: [`run`] (the runner itself), [`exec_agent`] (the step in the new process before it becomes the agent),
 //!   [`clear_tree`] (what to do when a runner died).
-//! * `main_loop` sets everything up; `runner` has the state and where each event goes; `agent`, `stop`, `requests` and
-//!   `usage` are the handlers by subject.
+//! * `main_loop` sets everything up; `runner` has the state and where each event goes; `agent`, `drain`, `stop`,
+//!   `requests` and `usage` are the handlers by subject.
 //! * `tree` owns the processes, with `cgroup`, `procfs`, `signal`, `reap`, `spawn` and `tree_file` below it.
 //! * `logs` reads the output, `log_lines` makes lines of it, `log_writer` writes them on a thread of its own.
 //! * `control` and `takeover` are the two sockets; `backend` is who serves the clients that come by the latter.
@@ -17,6 +17,7 @@ mod cgroup;
 mod cgroup_mounts;
 mod clear;
 mod control;
+mod drain;
 mod event;
 mod exec_agent;
 mod line_reader;

@@ -7,6 +7,7 @@
 use crate::backend::Backend;
 use crate::cgroup::Limits;
 use crate::control::{self, Clients};
+use crate::drain::Leaving;
 use crate::event::Event;
 use crate::log_writer::LogFiles;
 use crate::logs::Logs;
@@ -242,6 +243,7 @@ fn make_runner(
         last_exit: None,
         ready_line_seen: false,
         draining: Rc::default(),
+        leaving: Leaving::No,
         stop: None,
         usage: UsageWatch::new(),
         tasks: JoinSet::new(),

@@ -2,6 +2,7 @@
 
 use crate::control::ClientId;
 use crate::runner::Runner;
+use crate::stop::How;
 use myagent_core::ConnectionId;
 use myagent_core::wire::control::{Answer, CLOSES_WITHIN, Phase, Request, RequestLine};
 use std::time::Duration;
@@ -16,7 +17,7 @@ fn not_here(connection_id: ConnectionId) -> Answer {
 }
 
 impl Runner {
-    /// Answers a request, at once but for a stop.
+    /// Answers a request, at once but for a stop, a drain with a window, and the end of a connection.
     pub(crate) fn answer(&mut self, client: ClientId, line: RequestLine) {
         let RequestLine { id, request } = line;
         let answer = match request {
@@ -39,12 +40,17 @@ impl Runner {
                     (None, None) => Answer::Notified { clients: 0 },
                 }
             }
-            Request::Drain { draining } => {
-                self.drain(draining);
+            Request::Drain { draining: true, window: Some(window) } => {
+                return self.let_leave(client, id, window);
+            }
+            Request::Drain { draining, .. } => {
+                self.set_draining(draining);
                 Answer::Done
             }
             Request::Logs { tail } => Answer::Lines { lines: self.logs.last(tail.min(MAX_TAIL) as usize) },
-            Request::Stop { grace } => return self.stop_for(client, id, grace),
+            Request::Stop { grace, spread, again } => {
+                return self.stop_for(client, id, How { grace, spread, again });
+            }
             Request::Dismiss => {
                 if matches!(self.phase, Phase::Exited { .. }) {
                     self.finished = true;
@@ -75,15 +81,5 @@ impl Runner {
             };
             clients.answer(client, id, answer);
         });
-    }
-
-    /// Takes no more clients, or takes them again.
-    fn drain(&mut self, draining: bool) {
-        // A stop cannot be taken back.
-        let draining = draining || self.stop.is_some();
-        if self.draining.replace(draining) != draining {
-            self.table.set_draining(draining);
-            self.tell_status();
-        }
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::backend::Backend;
 use crate::control::Clients;
+use crate::drain::Leaving;
 use crate::event::Event;
 use crate::logs::Logs;
 use crate::stop::Stop;
@@ -63,6 +64,7 @@ pub(crate) struct Runner {
     pub(crate) last_exit: Option<Exit>,
     pub(crate) ready_line_seen: bool,
     pub(crate) draining: Rc<Cell<bool>>,
+    pub(crate) leaving: Leaving,
     pub(crate) stop: Option<Stop>,
     pub(crate) usage: UsageWatch,
     pub(crate) tasks: JoinSet<()>,
@@ -99,6 +101,7 @@ impl Runner {
             Event::Recycle { worker } => self.recycle(worker),
             Event::Cleared { survivors } => self.cleared(survivors),
             Event::RestartDue => self.restart_due(),
+            Event::Drained(drained) => self.drained(drained),
             Event::Stopped { survivors } => self.stopped(&survivors),
         }
         while self.tasks.try_join_next().is_some() {}

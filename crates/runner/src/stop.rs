@@ -2,6 +2,7 @@
 //! the stop answered and this process over.
 
 use crate::control::ClientId;
+use crate::drain::COME_BACK;
 use crate::event::Event;
 use crate::runner::{OUTPUT_PATIENCE, Runner};
 use crate::tree::{KILL_PATIENCE, Tree};
@@ -16,6 +17,20 @@ use tokio::time::Instant;
 const CLOSE: (u16, &str) = (1001, "service stopped");
 /// How long the clients may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// Between two clients that are told, at least: they come back one after the other, too. But not more than half of the grace for
+/// all of them.
+const PACE: Duration = Duration::from_millis(5);
+
+/// How to stop.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct How {
+    /// Seconds between TERM and KILL; none: those of the service.
+    pub(crate) grace: Option<f64>,
+    /// Seconds over which clients are told, at least as many as our own call for.
+    pub(crate) spread: Option<f64>,
+    /// They had better come back.
+    pub(crate) again: bool,
+}
 
 /// A stop under way.
 #[derive(Debug)]
@@ -28,14 +43,14 @@ pub(crate) struct Stop {
 
 impl Runner {
     /// A manager asks for a stop.
-    pub(crate) fn stop_for(&mut self, client: ClientId, id: u64, grace: Option<f64>) {
+    pub(crate) fn stop_for(&mut self, client: ClientId, id: u64, how: How) {
         if let Phase::Exited { survivors, .. } = &self.phase {
             let answer = Answer::Stopped { exit: self.last_exit.clone(), survivors: survivors.clone() };
             self.clients.answer(client, id, answer);
             self.finished = true;
             return;
         }
-        self.begin_stop(grace);
+        self.begin_stop(how);
         if let Some(stop) = &mut self.stop {
             stop.waiting.push((client, id));
         }
@@ -47,14 +62,15 @@ impl Runner {
             self.finished = true;
         } else {
             let grace = self.stop.is_some().then_some(0.0);
-            self.begin_stop(grace);
+            self.begin_stop(How { grace, ..How::default() });
         }
     }
 
-    fn begin_stop(&mut self, grace: Option<f64>) {
-        let grace = ServiceConfig::seconds(grace.unwrap_or(self.spec.config.stop_grace).max(0.0));
+    fn begin_stop(&mut self, how: How) {
+        let grace = ServiceConfig::seconds(how.grace.unwrap_or(self.spec.config.stop_grace).max(0.0));
         // Bounded, so that the sum of times cannot overflow.
-        let kill_at = Instant::now() + grace.min(Duration::from_hours(24));
+        let grace = grace.min(Duration::from_hours(24));
+        let kill_at = Instant::now() + grace;
         if let Some(stop) = &self.stop {
             stop.kill_at.set(stop.kill_at.get().min(kill_at));
             return;
@@ -65,18 +81,28 @@ impl Runner {
         self.table.set_draining(true);
         self.enter(Phase::Stopping);
         let backend = self.backend.take();
+        let (code, reason) = if how.again { COME_BACK } else { CLOSE };
+        let spread = how.spread.map_or(Duration::ZERO, ServiceConfig::seconds);
+        let spread = spread.max(PACE * self.table.open_count()).min(grace / 2);
         let (table, logs, tree, events) =
             (self.table.clone(), Rc::clone(&self.logs), self.tree.clone(), self.events.clone());
         self.tasks.spawn_local(async move {
             let goodbye = async {
-                backend.stop(CLOSE.0, CLOSE.1).await;
-                table.close_all(CLOSE.0, CLOSE.1);
+                backend.stop(code, reason, spread).await;
+                let began = Instant::now();
+                let ids = table.open_ids();
+                let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+                for (index, id) in (0..).zip(ids) {
+                    tokio::time::sleep_until(began + spread * index / count).await;
+                    table.disconnect(id, code, reason);
+                }
+                table.close_all(code, reason);
                 while table.open_count() > 0 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
             // The goodbye's time is part of the grace: an impatient stop does not wait for slow clients.
-            let until = (Instant::now() + GOODBYE).min(kill_at.get());
+            let until = (Instant::now() + spread + GOODBYE).min(kill_at.get());
             let _ = tokio::time::timeout_at(until, goodbye).await;
             let survivors = match &tree {
                 Some(tree) => end_tree(tree, &kill_at).await,

@@ -4,6 +4,7 @@
 use crate::backend::Backend;
 use myagent_core::wire::handover::{Ask, Down, MAX_UNREAD, Moved, Offer, Refusal, Up, decode, encode};
 use myagent_handover::{Channel, Listener, Received};
+use myagent_relay::table::Place;
 use myagent_relay::{Client, GivenBack};
 use std::cell::{Cell, RefCell};
 use std::net::TcpStream;
@@ -50,7 +51,7 @@ pub(crate) async fn serve(listener: Listener, door: Door) {
 async fn serve_channel(channel: Rc<Channel>, door: Door) {
     let mut clients = JoinSet::new();
     let mut message = Vec::new();
-    let mut arriving = None;
+    let (mut arriving, mut place) = (None, None);
     loop {
         tokio::select! {
             received = channel.recv(&mut message) => match received {
@@ -59,14 +60,15 @@ async fn serve_channel(channel: Rc<Channel>, door: Door) {
                         clients.spawn_local(serve_client(Rc::clone(&channel), door.clone(), client));
                     }
                     Ok(Some(Incoming::Ask(ask))) => {
-                        let answer = door.backend.borrow().answer(&ask);
+                        let answer;
+                        (answer, place) = door.backend.borrow().answer(&ask);
                         // Whoever asks and has gone has no client to hand over either.
                         let _ = tell(&channel, &answer, &[], None).await;
                     }
-                    Ok(Some(Incoming::Moved(Arriving { moved, unread, stream }))) => {
-                        if let Some(conversation) = door.backend.borrow().take_over(&moved, unread, stream) {
-                            door.conversations.spawn_local(conversation);
-                        }
+                    Ok(Some(Incoming::Moved(client))) => {
+                        // A task of its own: it ends even if the other runner has gone meanwhile.
+                        let arrival = arrive(Rc::clone(&channel), door.clone(), client, place.take());
+                        door.conversations.spawn_local(arrival);
                     }
                     Ok(None) => {}
                     Err(error) => tracing::warn!(error, "refused a message on the take-over socket"),
@@ -85,6 +87,32 @@ async fn serve_channel(channel: Rc<Channel>, door: Door) {
     while clients.join_next().await.is_some() {}
 }
 
+/// Takes a client of another runner. If it brings sessions, they are adopted first, and the other runner is told before
+/// anything is done with the socket: until then it is that one's.
+async fn arrive(channel: Rc<Channel>, door: Door, client: Arriving, place: Option<Place>) {
+    let Arriving { moved, raw, stream } = client;
+    let backend = door.backend.borrow().clone();
+    if moved.brings.is_some() {
+        let connection_id = moved.connection_id;
+        let (up, taken) = match backend.adopt(&moved).await {
+            Ok(()) => (Up::Taken { connection_id }, true),
+            Err(up) => (up, false),
+        };
+        // If it has gone, the socket is ours alone; if it does not wait any more, it has cut the connection off.
+        let _ = tell(&channel, &up, &[], None).await;
+        if !taken {
+            return;
+        }
+    }
+    drop(channel);
+    let conversation = backend.take_over(moved, raw, stream);
+    // From here on the connection has a place of its own.
+    drop(place);
+    if let Some(conversation) = conversation {
+        door.conversations.spawn_local(conversation);
+    }
+}
+
 /// What came.
 enum Incoming {
     /// A client, from the proxy.
@@ -95,10 +123,10 @@ enum Incoming {
     Moved(Arriving),
 }
 
-/// A client of another runner, whose unread bytes may still be on their way.
+/// A client of another runner, whose unread and unsent bytes may still be on their way.
 struct Arriving {
     moved: Moved,
-    unread: Vec<u8>,
+    raw: Vec<u8>,
     stream: TcpStream,
 }
 
@@ -124,16 +152,16 @@ fn take_in(
         Down::Ask(ask) => return Ok(Some(Incoming::Ask(ask))),
         Down::Moved(moved) => {
             let stream = stream(received.descriptor)?;
-            if moved.unread > MAX_UNREAD {
-                return Err(format!("a moved client has {} unread bytes", moved.unread));
+            if moved.unread > MAX_UNREAD || moved.unsent > MAX_UNREAD {
+                return Err(format!("a moved client has {} bytes", moved.raw()));
             }
-            *arriving = Some(Arriving { moved, unread: raw.to_vec(), stream });
+            *arriving = Some(Arriving { moved, raw: raw.to_vec(), stream });
         }
         Down::Unread => {
-            arriving.as_mut().ok_or("unread bytes came without a client")?.unread.extend_from_slice(raw);
+            arriving.as_mut().ok_or("unread bytes came without a client")?.raw.extend_from_slice(raw);
         }
     }
-    Ok(arriving.take_if(|client| client.unread.len() >= client.moved.unread).map(Incoming::Moved))
+    Ok(arriving.take_if(|client| client.raw.len() >= client.moved.raw()).map(Incoming::Moved))
 }
 
 async fn serve_client(channel: Rc<Channel>, door: Door, client: Client) {

@@ -97,7 +97,7 @@ pub async fn stop_stray(exe: &Path, runtime_dir: &Path, start_id: myagent_core::
     let control = runtime_dir.join(myagent_core::paths::socket_name(start_id, 'c'));
     let stop = async {
         let mut link = Link::connect(&control).await.ok()?;
-        link.send(Request::Stop { grace: None }).await.ok()?;
+        link.send(Request::Stop { grace: None, spread: None, again: false }).await.ok()?;
         loop {
             if let RunnerLine::Answer { answer: Answer::Stopped { .. }, .. } = link.next().await.ok()? {
                 return Some(());

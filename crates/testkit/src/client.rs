@@ -127,6 +127,13 @@ impl EventClient {
         }
     }
 
+    /// Its socket once more, to write to it what is no whole frame.
+    pub fn raw(&self) -> Result<TcpStream> {
+        let MaybeTlsStream::Plain(stream) = self.socket.get_ref();
+        let again = rustix::io::fcntl_dupfd_cloexec(stream, 0)?;
+        Ok(TcpStream::from_std(again.into())?)
+    }
+
     /// Ends the connection as a lost network does.
     fn leave(&mut self) {
         let MaybeTlsStream::Plain(stream) = self.socket.get_ref();
@@ -176,17 +183,22 @@ impl Resuming {
     }
 
     /// The next event of any kind.
-    async fn any(&mut self) -> Result<Value> {
+    pub async fn any(&mut self) -> Result<Value> {
         let event = self.client.next_event().await?;
+        self.note(event.clone())?;
+        Ok(event)
+    }
+
+    fn note(&mut self, event: Value) -> Result<()> {
         if let Some(seq) = event["seq"].as_u64() {
             ensure!(event["session_id"] == self.session, "an event of another session: {event}");
             ensure!(seq == self.last_seq + 1, "after seq {} came {event}", self.last_seq);
             self.last_seq = seq;
-            self.events.push(event.clone());
+            self.events.push(event);
         } else {
-            self.others.push(event.clone());
+            self.others.push(event);
         }
-        Ok(event)
+        Ok(())
     }
 
     /// The next numbered event.
@@ -224,6 +236,47 @@ impl Resuming {
         self.client.send(json!({"event": "user.cancel", "session_id": self.session})).await
     }
 
+    /// The instance that answered the handshake of this connection.
+    pub fn instance(&self) -> Option<&str> {
+        self.client.headers.get("x-myagent-instance").map(String::as_str)
+    }
+
+    /// Its socket once more, to write to it what is no whole frame.
+    pub fn raw(&self) -> Result<TcpStream> {
+        self.client.raw()
+    }
+
+    /// Waits for the end of the connection: code and reason of the close frame, 1006 without one. What still comes counts.
+    pub async fn until_closed(&mut self) -> Result<(u16, String)> {
+        let from = self.client.received.len();
+        let closed = self.client.until_closed().await?;
+        for event in self.client.received.split_off(from) {
+            self.note(event)?;
+        }
+        Ok(closed)
+    }
+
+    /// Whether the connection is still there. What came meanwhile is taken.
+    pub async fn is_connected(&mut self) -> Result<bool> {
+        // If it is gone, reading tells.
+        let _ = self.client.send(json!({"type": "ping"})).await;
+        while let Ok(event) = self.client.next_event().await {
+            if event["type"] == "pong" {
+                return Ok(true);
+            }
+            self.note(event)?;
+        }
+        Ok(false)
+    }
+
+    /// The next event of any kind; none: the connection has ended.
+    pub async fn next_or_end(&mut self) -> Result<Option<Value>> {
+        match self.client.next_event().await {
+            Ok(event) => self.note(event.clone()).map(|()| Some(event)),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Closes the connection, without a word.
     pub fn leave(&mut self) {
         self.client.leave();
@@ -240,6 +293,8 @@ impl Resuming {
             let event = self.client.next_event().await?;
             match event["event"].as_str() {
                 Some("system.connected") => {}
+                // It was handed over to the one that has the session.
+                Some("service_switched") => self.others.push(event),
                 Some("agent.state_restored") => {
                     ensure!(event["session_id"] == self.session, "another session: {event}");
                     return Ok(Ok(event));

@@ -24,6 +24,8 @@ mod limits;
 mod logs;
 mod manager_dies;
 mod many_sessions;
+mod moving;
+mod moving_dies;
 mod nothing_left;
 mod other_worker;
 mod ports;

@@ -7,6 +7,7 @@ use myagent_core::instance::InstanceState;
 use myagent_core::service::Desired;
 use myagent_supervisor::Command as InstanceCommand;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Engine {
     pub(crate) fn set_desired(&mut self, name: &str, desired: Desired, who: &str) -> Result<(), Problem> {
@@ -29,8 +30,9 @@ impl Engine {
             let waits = slot.observed.next_try.is_some() || slot.state() == InstanceState::Error;
             match desired {
                 Desired::Running if waits => slot.command(InstanceCommand::Start),
-                Desired::Stopped if slot.state() == InstanceState::Error => {
-                    slot.command(InstanceCommand::Stop)
+                // The one that was to stop some time is to stop now.
+                Desired::Stopped if slot.state() == InstanceState::Error || slot.is_leaving() => {
+                    slot.command(InstanceCommand::Stop { spread: Duration::ZERO });
                 }
                 _ => {}
             }

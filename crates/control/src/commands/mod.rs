@@ -31,7 +31,9 @@ impl Engine {
                 drop(answer.send(self.set_desired(&name, desired, &who)));
             }
             Command::Restart { name, mode, who, answer } => self.restart(&name, mode, &who, answer),
-            Command::RestartInstance { key, answer } => drop(answer.send(self.restart_instance(key))),
+            Command::RestartInstance { key, leave, answer } => {
+                drop(answer.send(self.restart_instance(key, leave)));
+            }
             Command::CheckHealth { name, answer } => self.check_health(&name, answer),
             Command::HealthHistory { name, limit, answer } => {
                 drop(answer.send(self.health_history(&name, limit)))

@@ -30,7 +30,7 @@ impl Engine {
         });
     }
 
-    pub(crate) fn restart_instance(&mut self, key: InstanceKey) -> Result<(), Problem> {
+    pub(crate) fn restart_instance(&mut self, key: InstanceKey, leave: bool) -> Result<(), Problem> {
         // Between two instances of a restart the user may have stopped the service: that is what holds.
         let entry = self.fleet.services.get(&key.service_id);
         if entry.is_some_and(|entry| !entry.to_run()) {
@@ -38,7 +38,8 @@ impl Engine {
         }
         let slot = self.fleet.slot(key);
         let slot = slot.ok_or_else(|| Problem::new(Code::ServiceStartFailed, "the instance is gone"))?;
-        slot.command(InstanceCommand::Restart);
+        let command = if leave { InstanceCommand::Leave { again: true } } else { InstanceCommand::Restart };
+        slot.command(command);
         self.fleet.dirty.insert(key.service_id);
         self.publish();
         Ok(())

@@ -1,6 +1,6 @@
 //! End: stop every instance, or let go of them. What users want stays as it is stored.
 
-use crate::engine::{Answer, Engine};
+use crate::engine::{Answer, Engine, STOP_PACE};
 use crate::handle::StopAll;
 use myagent_supervisor::Command as InstanceCommand;
 
@@ -14,8 +14,11 @@ impl Engine {
         self.ending = Some(answer);
         match instances {
             StopAll::Stop => {
+                let slots = self.fleet.services.values().flat_map(|entry| entry.slots.values());
+                let clients: u32 = slots.map(|slot| slot.observed.report.active_connections).sum();
+                let spread = STOP_PACE.saturating_mul(clients);
                 for entry in self.fleet.services.values_mut() {
-                    entry.slots.values_mut().for_each(|slot| slot.command(InstanceCommand::Stop));
+                    entry.slots.values_mut().for_each(|slot| slot.command(InstanceCommand::Stop { spread }));
                     self.fleet.dirty.insert(entry.service.service_id);
                 }
             }

@@ -6,6 +6,9 @@
 //!    │              Timer                 Exited / RunnerLost / still down
 //!    │                 │                     ▼
 //!    └─Gone─ stopping  └──── waiting ◀── restart policy ──▶ error ─Timer, Start─▶ launching
+//!               ▲
+//!            Drained, Timer
+//!               └─────────── draining ◀─Leave─ running, unhealthy
 //! ```
 //!
 //! People see fewer words ([`State::shown`]): launching, waiting and recovering are `starting` to them.
@@ -46,6 +49,13 @@ pub enum State {
         /// And then.
         then: Then,
     },
+    /// To be stopped when its clients have left.
+    Draining {
+        /// And then.
+        then: Then,
+        /// When that has taken too long.
+        deadline: Tick,
+    },
     /// Being stopped.
     Stopping {
         /// And then.
@@ -85,6 +95,13 @@ pub enum Event {
     Stop,
     /// The user wants it stopped and started.
     Restart,
+    /// It is to be stopped, and its clients are to leave before: there are others that serve them.
+    Leave {
+        /// And started then.
+        again: bool,
+    },
+    /// Its clients have left.
+    Drained,
     /// A runner is there. `ready`: it was ready before this manager began.
     Launched {
         /// No need to wait for readiness.
@@ -145,6 +162,8 @@ pub enum Effect {
     ProbeHealth,
     /// Stop probing.
     StopProbing,
+    /// Ask the runner to have its clients leave; answer with `Drained`.
+    DrainRunner,
     /// Ask the runner to stop everything; answer with `Gone` (or `RunnerLost`).
     StopRunner,
     /// Tell the runner that its exit is noted; it ends.
@@ -169,6 +188,8 @@ pub struct Policy {
     pub restart: restart::Policy,
     /// How long a start may take.
     pub start_timeout: Duration,
+    /// How long clients may take to leave.
+    pub drain_timeout: Duration,
     /// We only relay to it: it is never restarted, a start that takes too long is `unhealthy`.
     pub external: bool,
 }
@@ -179,6 +200,7 @@ impl Policy {
         Self {
             restart: restart::Policy::of(config),
             start_timeout: ServiceConfig::seconds(config.start_timeout),
+            drain_timeout: ServiceConfig::seconds(config.drain_timeout),
             external,
         }
     }
@@ -219,7 +241,8 @@ impl State {
             Self::Running => InstanceState::Running,
             Self::Unhealthy => InstanceState::Unhealthy,
             Self::Error { .. } => InstanceState::Error,
-            Self::Stopping { then: Then::Stop | Then::Error { .. } }
+            Self::Draining { .. }
+            | Self::Stopping { then: Then::Stop | Then::Error { .. } }
             | Self::Clearing { then: Then::Stop | Then::Error { .. } } => InstanceState::Stopping,
             _ => InstanceState::Starting,
         }
@@ -228,6 +251,17 @@ impl State {
     /// Gets clients.
     pub fn eligible(&self) -> bool {
         *self == Self::Running
+    }
+
+    /// It is to run, now or again.
+    pub fn is_wanted(&self) -> bool {
+        !matches!(
+            self,
+            Self::Stopped
+                | Self::Draining { then: Then::Stop, .. }
+                | Self::Stopping { then: Then::Stop }
+                | Self::Clearing { then: Then::Stop }
+        )
     }
 
     /// Is worth waiting for.

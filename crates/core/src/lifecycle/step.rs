@@ -4,6 +4,10 @@ use super::{Effect, Event, Instance, Policy, State, Then};
 use crate::clock::Tick;
 use crate::instance::ExitCause;
 use crate::restart::{Decision, History, RETRY_IN_ERROR};
+use std::time::Duration;
+
+/// Beyond `drain_timeout`: for what was interrupted to end, and for those who are left to be told.
+const DRAIN_SLACK: Duration = Duration::from_secs(20);
 
 impl Instance {
     /// Takes one event. `random` is uniform in `[0, 1)`. An event that means nothing in this state changes nothing.
@@ -12,6 +16,8 @@ impl Instance {
             Event::Start => self.start(),
             Event::Stop => self.stop(),
             Event::Restart => self.restart(),
+            Event::Leave { again } => self.leave(again, policy, now),
+            Event::Drained => self.drained(),
             Event::Launched { ready } => self.launched(ready, policy, now),
             Event::LaunchFailed { cause } => self.launch_failed(cause, policy, now),
             Event::Ready => self.ready(now),
@@ -34,7 +40,7 @@ impl Instance {
                 *self = Self { state: State::Launching, ..Self::default() };
                 vec![Effect::Launch]
             }
-            State::Stopping { then } | State::Clearing { then } => {
+            State::Stopping { then } | State::Clearing { then } | State::Draining { then, .. } => {
                 *then = Then::Launch;
                 self.restarts = 0;
                 self.history = History::default();
@@ -67,13 +73,49 @@ impl Instance {
 
     fn restart(&mut self) -> Vec<Effect> {
         match &self.state {
-            State::Starting { .. } | State::Running | State::Unhealthy | State::Recovering => {
+            State::Starting { .. }
+            | State::Running
+            | State::Unhealthy
+            | State::Recovering
+            | State::Draining { .. } => {
                 self.restarts = 0;
                 self.history = History::default();
                 self.error = None;
                 self.stop_and(Then::Launch)
             }
             _ => self.start(),
+        }
+    }
+
+    fn leave(&mut self, again: bool, policy: &Policy, now: Tick) -> Vec<Effect> {
+        let next = if again { Then::Launch } else { Then::Stop };
+        match &mut self.state {
+            State::Running | State::Unhealthy | State::Recovering => {
+                let deadline = now + policy.drain_timeout + DRAIN_SLACK;
+                self.state = State::Draining { then: next, deadline };
+                vec![
+                    Effect::StopProbing,
+                    Effect::WakeAt(deadline),
+                    record("instance.draining", "its clients are to leave, to other instances if they can"),
+                    Effect::DrainRunner,
+                ]
+            }
+            State::Draining { then, .. } => {
+                *then = next;
+                vec![]
+            }
+            // It has none.
+            _ if again => self.restart(),
+            _ => self.stop(),
+        }
+    }
+
+    /// They have left, or had the time to.
+    fn drained(&mut self) -> Vec<Effect> {
+        match self.state {
+            State::Draining { then: Then::Launch, .. } => self.restart(),
+            State::Draining { then, .. } => self.stop_and(then),
+            _ => vec![],
         }
     }
 
@@ -153,6 +195,8 @@ impl Instance {
                 });
                 effects
             }
+            // It was to end.
+            State::Draining { .. } => self.drained(),
             _ => vec![],
         }
     }
@@ -210,7 +254,7 @@ impl Instance {
             | State::Unhealthy
             | State::Recovering
             | State::Launching => Then::Judge,
-            State::Stopping { then } => then,
+            State::Stopping { then } | State::Draining { then, .. } => then,
             _ => return vec![],
         };
         self.state = State::Clearing { then };
@@ -307,8 +351,10 @@ impl Instance {
                 let retry_at = retry_at(policy, now);
                 self.stop_and(Then::Error { retry_at })
             }
+            State::Draining { deadline, .. } if now >= deadline => self.drained(),
             State::Waiting { until }
             | State::Error { retry_at: Some(until) }
+            | State::Draining { deadline: until, .. }
             | State::Starting { deadline: until } => {
                 vec![Effect::WakeAt(until)]
             }

@@ -87,10 +87,14 @@ pub enum Request {
         /// The members of the event after its name and its connection: JSON, without braces.
         members: String,
     },
-    /// Take no more clients (give their sockets back), or take them again. Answer: done.
+    /// Take no more clients (give their sockets back), or take them again. Answer: done, at once; with a window
+    /// [`Answer::Drained`], when nobody is left. (A runner of the version before knows no window.)
     Drain {
         /// True: drain.
         draining: bool,
+        /// Seconds in which connections are to leave: to siblings if they can, else closed. None: they stay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<f64>,
     },
     /// The last lines of output. Answer: [`Answer::Lines`].
     Logs {
@@ -101,6 +105,12 @@ pub enum Request {
     Stop {
         /// Seconds between TERM and KILL; none: the service's own `stop_grace`.
         grace: Option<f64>,
+        /// Seconds over which clients are told, at most half of the grace; none: as many as our own clients call for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spread: Option<f64>,
+        /// It is started again at once, so that clients had better come back (1012, not 1001).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     /// The exit is noted, nothing is running: end. Answer: done.
     Dismiss,
@@ -144,6 +154,8 @@ pub enum Answer {
         /// Processes that KILL did not end within 5 s.
         survivors: Vec<u32>,
     },
+    /// To `Drain` with a window.
+    Drained(Drained),
     /// To `Disconnect`.
     Disconnected {
         /// It is closed; false: it had not ended in time.
@@ -161,6 +173,18 @@ pub enum Answer {
         /// Why.
         message: String,
     },
+}
+
+/// What became of the connections of a runner that was drained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Drained {
+    /// They went on in a sibling.
+    pub moved: u32,
+    /// They were closed, because they could not.
+    pub closed: u32,
+    /// Answers that took longer than the window.
+    pub interrupted: u32,
 }
 
 /// What a runner is doing.
@@ -380,7 +404,8 @@ mod tests {
 
     #[test]
     fn lines_survive_the_way_through_json() {
-        let line = RequestLine { id: 7, request: Request::Stop { grace: Some(0.5) } };
+        let stop = Request::Stop { grace: Some(0.5), spread: None, again: false };
+        let line = RequestLine { id: 7, request: stop };
         let text = serde_json::to_string(&line).unwrap();
         assert_eq!(text, r#"{"id":7,"request":{"type":"stop","grace":0.5}}"#);
         assert_eq!(serde_json::from_str::<RequestLine>(&text).unwrap(), line);
@@ -397,6 +422,23 @@ mod tests {
         let event = RunnerLine::Event { event: RunnerEvent::Report(Box::new(report)) };
         let text = serde_json::to_string(&event).unwrap();
         assert_eq!(serde_json::from_str::<RunnerLine>(&text).unwrap(), event);
+    }
+
+    #[test]
+    fn what_an_earlier_version_does_not_know_is_left_out_and_not_missed() {
+        let drain = |window| Request::Drain { draining: true, window };
+        let text = serde_json::to_string(&drain(None)).unwrap();
+        assert_eq!(text, r#"{"type":"drain","draining":true}"#);
+        assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), drain(None));
+        assert_eq!(
+            serde_json::from_str::<Request>(r#"{"type":"drain","draining":true,"window":2.5,"new":1}"#)
+                .unwrap(),
+            drain(Some(2.5))
+        );
+        assert_eq!(
+            serde_json::from_str::<Request>(r#"{"type":"stop","grace":null}"#).unwrap(),
+            Request::Stop { grace: None, spread: None, again: false }
+        );
     }
 
     #[test]

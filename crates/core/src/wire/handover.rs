@@ -6,6 +6,10 @@
 //! Runners use it among themselves, too: one to which a client says something about a session that another one owns asks
 //! that one ([`Ask`]), and if it is willing hands it the socket, a WebSocket by now, with what was read from it
 //! ([`Moved`]). It asks first because a move cannot be taken back: a runner that does not answer gets no socket.
+//!
+//! One that is drained asks a sibling whether it would take a client *with its sessions* ([`Ask::bring`]), releases them in
+//! the journal and sends [`Moved`] with their names. That can be taken back: the socket is the sender's until it has
+//! heard [`Up::Taken`], which is said before the socket is touched (`docs/design/failover.md`).
 
 use crate::ids::ConnectionId;
 use crate::wire::control::Connection;
@@ -23,11 +27,11 @@ pub const MAX_REST: usize = 16 * 1024;
 /// Largest message.
 pub const MAX_MESSAGE: usize = MAX_HEAD + MAX_REST + 8 * 1024;
 
-/// Most bytes of a moved client that may be unread: a message, and one read behind it.
+/// Most bytes of a moved client that may be unread: a message, and one read behind it. As many may be unsent.
 pub const MAX_UNREAD: usize = 80 * 1024 * 1024;
 
 /// Proxy or another runner to runner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Down {
     /// Here is a client; its socket is with the message.
@@ -45,11 +49,16 @@ pub enum Down {
 pub struct Ask {
     /// The session.
     pub session_id: Uuid,
+    /// The other way round: the one who asks has the session (or none), and would give it away with its client. A runner of
+    /// the version before overlooks this and answers that it has no such session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bring: bool,
 }
 
 /// A client that comes from another runner in the middle of its connection. The raw bytes are what was read from it and
-/// not handled yet, as frames, beginning with the one that names the session; [`Down::Unread`] messages bring the rest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// not handled yet, as frames, beginning with the one that names the session if it comes for one; then what was not sent
+/// to it yet. [`Down::Unread`] messages bring what does not fit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moved {
     /// Given by the proxy.
     pub connection_id: ConnectionId,
@@ -69,6 +78,55 @@ pub struct Moved {
     /// What it was until now; none from a runner of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub so_far: Option<Box<Connection>>,
+    /// Name of the instance that it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Bytes that are unsent, at most [`MAX_UNREAD`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unsent: usize,
+    /// It brings these sessions, oldest first, which have been released, and [`Up::Taken`] is waited for; none: it comes for
+    /// a session that is here, and nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brings: Option<Vec<MovedSession>>,
+    /// Sessions that other connections took from it, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Uuid>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+impl Moved {
+    /// Raw bytes that come with it, in all.
+    pub fn raw(&self) -> usize {
+        self.unread.saturating_add(self.unsent)
+    }
+}
+
+/// A session that comes along; the rest of it is in the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MovedSession {
+    /// Its id.
+    pub id: Uuid,
+    /// Seconds since it was created.
+    pub age: f64,
+    /// Its last turn failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
+    /// Its client is still being brought up to date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<MovedReplay>,
+}
+
+/// Where a replay stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedReplay {
+    /// Number of the newest event that was sent, or is among the unsent bytes.
+    pub seen: u64,
+    /// Events that were replayed up to now.
+    pub replayed: u64,
 }
 
 /// One client, offered to a runner.
@@ -94,7 +152,7 @@ pub struct Offer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Up {
-    /// It is ours now.
+    /// It is ours now: an offered client, or one that another runner brought.
     Taken {
         /// Which.
         connection_id: ConnectionId,
@@ -108,8 +166,12 @@ pub enum Up {
         /// In words, for the log and for the client if nobody else serves it.
         detail: String,
     },
-    /// To [`Ask`]: the session is here and its client welcome.
-    Willing,
+    /// To [`Ask`]: the session is here and its client welcome; or the client may come with its session.
+    Willing {
+        /// Places in use here, for whoever would bring a client; none from a runner of an earlier version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        places: Option<u32>,
+    },
     /// To [`Ask`]: no.
     Unwilling {
         /// Why.
@@ -208,17 +270,47 @@ mod tests {
             rule: None,
             unread: 7,
             so_far: None,
+            from: None,
+            unsent: 0,
+            brings: None,
+            lost: Vec::new(),
         };
+        let session = MovedSession {
+            id: Uuid::nil(),
+            age: 1.5,
+            failed: true,
+            replay: Some(MovedReplay { seen: 7, replayed: 3 }),
+        };
+        let brought = Moved {
+            from: Some("weather-0".to_owned()),
+            unsent: 3,
+            brings: Some(vec![session]),
+            lost: vec![Uuid::max()],
+            ..moved.clone()
+        };
+        assert_eq!((moved.raw(), brought.raw()), (7, 10));
+        let ask = |bring| Down::Ask(Ask { session_id: Uuid::nil(), bring });
         let mut buffer = Vec::new();
-        for down in [Down::Moved(moved), Down::Ask(Ask { session_id: Uuid::nil() }), Down::Unread] {
+        for down in [Down::Moved(moved), Down::Moved(brought), ask(false), ask(true), Down::Unread] {
             encode(&mut buffer, &down, &[b"unread"]).unwrap();
             assert_eq!(decode::<Down>(&buffer).unwrap(), (down, &b"unread"[..]));
         }
         let no = Up::Unwilling { reason: Refusal::UnknownSession, detail: "not here".to_owned() };
-        for up in [Up::Willing, no] {
+        for up in [Up::Willing { places: None }, Up::Willing { places: Some(3) }, no] {
             encode(&mut buffer, &up, &[]).unwrap();
             assert_eq!(decode::<Up>(&buffer).unwrap().0, up);
         }
+    }
+
+    #[test]
+    fn a_runner_of_the_version_before_is_understood() {
+        let willing: Up = serde_json::from_str(r#"{"type":"willing"}"#).unwrap();
+        assert_eq!(willing, Up::Willing { places: None });
+        assert_eq!(serde_json::to_string(&willing).unwrap(), r#"{"type":"willing"}"#);
+        let ask = r#"{"type":"ask","session_id":"00000000-0000-0000-0000-000000000000"}"#;
+        let read: Down = serde_json::from_str(ask).unwrap();
+        assert_eq!(read, Down::Ask(Ask { session_id: Uuid::nil(), bring: false }));
+        assert_eq!(serde_json::to_string(&read).unwrap(), ask);
     }
 
     #[test]

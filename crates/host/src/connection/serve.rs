@@ -90,6 +90,14 @@ pub(crate) async fn serve(
         if conn.ending.borrow().is_some() || at_end {
             break;
         }
+        if search.is_none()
+            && let Some(order) = conn.take_order()
+        {
+            if inner.move_out(&conn, &reader, order).await {
+                return inner.forget(&conn);
+            }
+            continue;
+        }
         if more || replaying && conn.unsent() == 0 {
             // There is more to handle, or the socket took it all. Others may have something to do, too.
             tokio::task::yield_now().await;
@@ -116,9 +124,9 @@ pub(crate) async fn serve(
                     // Whatever it may be told, it was told.
                     Found::Here => search = hear(&inner, &conn, frame, None),
                     Found::Missing(missing) => search = hear(&inner, &conn, frame, Some(&missing)),
-                    Found::Elsewhere(channel, instance) => {
+                    Found::Elsewhere(willing, instance) => {
                         let unread = reader.unread_with(&frame);
-                        match conn.pass(&inner, &channel, &instance, &unread).await {
+                        match inner.pass(&conn, willing, &instance, &unread).await {
                             Ok(()) => return inner.forget(&conn),
                             Err(missing) => search = hear(&inner, &conn, frame, Some(&missing)),
                         }
@@ -147,7 +155,7 @@ fn hear(inner: &Rc<Inner>, conn: &Rc<Conn>, frame: String, missing: Option<&Miss
     match inner.client_text(conn, frame.as_bytes(), missing) {
         Ok(()) | Err(Stop::Told) => None,
         Err(Stop::Search(key)) => {
-            let found = Box::pin(Rc::clone(inner).search(key, conn.may_move()));
+            let found = Box::pin(Rc::clone(inner).search(key, Inner::may_move(conn)));
             Some(Search { frame, found })
         }
     }

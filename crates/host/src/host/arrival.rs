@@ -3,13 +3,16 @@
 use super::Inner;
 use crate::connection::{Conn, serve};
 use crate::event::{self, Event};
+use crate::moving::COME_BACK;
 use crate::session::{Standing, parse_id};
 use crate::text::quote;
 use myagent_core::ConnectionId;
+use myagent_core::wire::handover::Moved;
 use myagent_relay::codec::MessageReader;
 use myagent_relay::handshake::Upgrade;
 use myagent_relay::table::Entry;
 use std::rc::Rc;
+use tokio::net::tcp::OwnedReadHalf;
 use uuid::Uuid;
 
 impl Inner {
@@ -33,8 +36,8 @@ impl Inner {
         self.go_on(id, entry, stream, &head, rest).await;
     }
 
-    /// Serves a client after this answer to its handshake; without one it is a WebSocket already and knows us.
-    pub(super) async fn go_on(
+    /// Serves a client after this answer to its handshake.
+    async fn go_on(
         self: &Rc<Self>,
         id: ConnectionId,
         entry: Option<Entry>,
@@ -42,6 +45,51 @@ impl Inner {
         head: &[u8],
         unread: &[u8],
     ) {
+        let (conn, read, reader) = self.enter_conn(id, entry, stream, unread);
+        self.push(&conn, |out| out.extend_from_slice(head));
+        if !conn.probe {
+            let content =
+                quote(&format!("Connected to {}. Send user.create_session to begin.", self.config.service));
+            let metadata = format!("{{\"connection_id\":\"{id}\"}}");
+            self.tell(&conn, None, &Event::new(event::CONNECTED, &content).with(&metadata));
+        }
+        serve(Rc::clone(self), conn, read, reader).await;
+    }
+
+    /// Serves a client that comes from another runner: what that one has not sent comes first.
+    pub(super) async fn go_on_with(
+        self: &Rc<Self>,
+        moved: Moved,
+        entry: Entry,
+        stream: tokio::net::TcpStream,
+        raw: &[u8],
+    ) {
+        let (unread, unsent) = raw.split_at(moved.unread.min(raw.len()));
+        let (conn, read, reader) = self.enter_conn(moved.connection_id, Some(entry), stream, unread);
+        if !unsent.is_empty() {
+            self.push(&conn, |out| out.extend_from_slice(unsent));
+        }
+        self.tell_switched(&conn, &moved);
+        moved.lost.iter().for_each(|key| conn.note_lost(*key));
+        for session in moved.brings.iter().flatten() {
+            self.settle_in(&conn, session);
+        }
+        if self.stopping.get() {
+            // It has come too late for the good-bye of the others.
+            let (code, reason) = COME_BACK;
+            conn.close(self, code, reason);
+        }
+        self.stir();
+        serve(Rc::clone(self), conn, read, reader).await;
+    }
+
+    fn enter_conn(
+        &self,
+        id: ConnectionId,
+        entry: Option<Entry>,
+        stream: tokio::net::TcpStream,
+        unread: &[u8],
+    ) -> (Rc<Conn>, OwnedReadHalf, MessageReader) {
         // Small answers must not wait for the acknowledgement of earlier ones; without it they are only slower.
         let _ = stream.set_nodelay(true);
         let (read, write) = stream.into_split();
@@ -49,16 +97,7 @@ impl Inner {
         let mut reader = MessageReader::new(self.config.config.max_message_kb as usize * 1024);
         reader.push(unread);
         self.conns.borrow_mut().insert(id, Rc::clone(&conn));
-        if !head.is_empty() {
-            self.push(&conn, |out| out.extend_from_slice(head));
-        }
-        if !head.is_empty() && !conn.probe {
-            let content =
-                quote(&format!("Connected to {}. Send user.create_session to begin.", self.config.service));
-            let metadata = format!("{{\"connection_id\":\"{id}\"}}");
-            self.tell(&conn, None, &Event::new(event::CONNECTED, &content).with(&metadata));
-        }
-        serve(Rc::clone(self), conn, read, reader).await;
+        (conn, read, reader)
     }
 
     /// The session's turn goes on while nobody listens, and takes a place that its client would take.

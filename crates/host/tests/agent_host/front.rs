@@ -191,7 +191,8 @@ agent = A()
         client.say(&session, "x").await;
         client.expect("agent.thinking").await;
         let host = rig.host.clone();
-        let stopping = tokio::task::spawn_local(async move { host.stop(1012, "service restart").await });
+        let stopping =
+            tokio::task::spawn_local(async move { host.stop(1012, "service restart", Duration::ZERO).await });
         assert_eq!(client.expect("agent.error").await["metadata"]["code"], "INTERRUPTED_BY_RESTART");
         assert_eq!(client.closed().await, (1012, "service restart".to_owned()));
         stopping.await.unwrap();

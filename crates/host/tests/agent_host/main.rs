@@ -9,6 +9,8 @@ mod examples;
 mod front;
 mod load;
 mod lost;
+mod moving;
+mod moving_fails;
 mod numbers;
 mod other;
 mod recycle;

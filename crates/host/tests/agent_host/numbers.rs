@@ -52,7 +52,7 @@ fn each_turn_is_counted_by_its_end() {
         client.until("agent.interrupted").await;
         rig.start().await.unwrap();
         begin_for_ever(&mut client, &session).await;
-        rig.host.stop(1001, "stopped").await;
+        rig.host.stop(1001, "stopped", Duration::ZERO).await;
 
         let turns = rig.host.stats().snapshot().turns;
         assert_eq!((turns.accepted, turns.completed, turns.cancelled, turns.failed), (7, 2, 2, 3));

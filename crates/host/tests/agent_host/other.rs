@@ -5,6 +5,7 @@ use crate::slow::until_it_stalls;
 use myagent_core::config::ServiceConfig;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/worker").join(name).canonicalize().unwrap()
@@ -86,7 +87,7 @@ fn the_example_agent_converses() {
         client.say(session, "/history").await;
         let answer = client.until("agent.final_answer").await.pop().unwrap();
         assert!(answer["content"].as_str().unwrap().contains("assistant: you said yes\n"), "{answer}");
-        rig.host.stop(1001, "stopped").await;
+        rig.host.stop(1001, "stopped", Duration::ZERO).await;
         assert_eq!(rig.worker_exit().await.code(), Some(0), "it is told to end");
     });
 }

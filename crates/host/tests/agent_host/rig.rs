@@ -137,6 +137,30 @@ impl Rig {
         Self { host, table, address, notices, agent, clock, environment, worker: None, folder, takeover }
     }
 
+    /// Gives all clients away.
+    pub(crate) fn drain(&self, window: Duration) -> JoinHandle<myagent_host::Drained> {
+        let host = self.host.clone();
+        tokio::task::spawn_local(async move { host.drain(window).await })
+    }
+
+    /// Something else that lives in the folder of the service: its journal, and its take-over socket.
+    pub(crate) fn stranger(&self) -> (Journal, Listener) {
+        let start_id = StartId(uuid::Uuid::new_v4());
+        let takeover = self.folder.path().join(format!("{start_id}.sock"));
+        let listener = Listener::bind(&takeover).unwrap();
+        let journal = Journal::open(myagent_journal::Config {
+            folder: self.folder.path().join("journal"),
+            start_id,
+            service: "test".to_owned(),
+            instance: "test-9".to_owned(),
+            takeover,
+            max_bytes: 1 << 20,
+            keep: LONG,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+        });
+        (journal.unwrap(), listener)
+    }
+
     /// Its process hangs: whoever asks it for a client gets no answer.
     pub(crate) fn hang(&self) {
         self.takeover.abort();
@@ -234,14 +258,22 @@ async fn serve_takeover(listener: Listener, host: Host) {
         tokio::task::spawn_local(async move {
             let (mut message, mut reply) = (Vec::new(), Vec::new());
             let mut arriving: Option<(Moved, Vec<u8>, std::net::TcpStream)> = None;
+            let mut place = None;
             while let Some(received) = channel.recv(&mut message).await.unwrap() {
                 let (down, raw) = decode::<Down>(&message).unwrap();
                 match down {
                     Down::Ask(ask) => {
-                        let up = host.is_willing(ask.session_id).map_or_else(
-                            |(reason, detail)| Up::Unwilling { reason, detail: detail.to_owned() },
-                            |()| Up::Willing,
-                        );
+                        let unwilling =
+                            |(reason, detail): (_, &str)| Up::Unwilling { reason, detail: detail.to_owned() };
+                        let up = if ask.bring {
+                            host.would_take().map_or_else(unwilling, |(kept, places)| {
+                                place = Some(kept);
+                                Up::Willing { places: Some(places) }
+                            })
+                        } else {
+                            let willing = |()| Up::Willing { places: Some(host.places()) };
+                            host.is_willing(ask.session_id).map_or_else(unwilling, willing)
+                        };
                         encode(&mut reply, &up, &[]).unwrap();
                         channel.send(&reply, None).await.unwrap();
                     }
@@ -252,10 +284,22 @@ async fn serve_takeover(listener: Listener, host: Host) {
                     Down::Unread => arriving.as_mut().unwrap().1.extend_from_slice(raw),
                     Down::Offer(_) => panic!("no proxy here"),
                 }
-                if let Some((moved, unread, stream)) =
-                    arriving.take_if(|(moved, unread, _)| unread.len() >= moved.unread)
+                if let Some((moved, raw, stream)) =
+                    arriving.take_if(|(moved, raw, _)| raw.len() >= moved.raw())
                 {
-                    tokio::task::spawn_local(host.take_over(&moved, unread, stream));
+                    if moved.brings.is_some() {
+                        let up = match host.adopt(&moved).await {
+                            Ok(()) => Up::Taken { connection_id: moved.connection_id },
+                            Err((reason, detail)) => Up::Unwilling { reason, detail: detail.to_owned() },
+                        };
+                        encode(&mut reply, &up, &[]).unwrap();
+                        let _ = channel.send(&reply, None).await;
+                        if matches!(up, Up::Unwilling { .. }) {
+                            continue;
+                        }
+                    }
+                    tokio::task::spawn_local(host.take_over(moved, raw, stream));
+                    place = None;
                 }
             }
         });
@@ -276,9 +320,17 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let url = format!("ws://{address}/some/path?x=1");
+        Self::connect_to(&format!("ws://{address}/some/path?x=1")).await
+    }
+
+    /// One that wants to hear of us.
+    pub(crate) async fn with_events(address: SocketAddr) -> Self {
+        Self::connect_to(&format!("ws://{address}/?events=1")).await
+    }
+
+    async fn connect_to(url: &str) -> Self {
         let (socket, _) =
-            ClientBuilder::new().uri(&url).unwrap().limits(Limits::unlimited()).connect().await.unwrap();
+            ClientBuilder::new().uri(url).unwrap().limits(Limits::unlimited()).connect().await.unwrap();
         let mut client = Self { socket, connection: String::new() };
         let first = client.next().await;
         assert_eq!(first["event"], "system.connected");
@@ -301,6 +353,18 @@ impl Client {
         let message =
             timeout(LONG, self.socket.next()).await.expect("an event in time").expect("an event").unwrap();
         serde_json::from_str(message.as_text().unwrap_or_else(|| panic!("not text: {message:?}"))).unwrap()
+    }
+
+    /// The socket, to write to it what is no whole frame.
+    pub(crate) fn raw(&self) -> TcpStream {
+        let MaybeTlsStream::Plain(stream) = self.socket.get_ref();
+        TcpStream::from_std(std::net::TcpStream::from(rustix::io::dup(stream).unwrap())).unwrap()
+    }
+
+    /// The connection ends, without a close frame.
+    pub(crate) async fn ended(&mut self) {
+        let next = timeout(LONG, self.socket.next()).await.expect("an end in time");
+        assert!(matches!(next, None | Some(Err(_))), "{next:?}");
     }
 
     /// The code and reason with which the host closes.

@@ -7,4 +7,5 @@ mod costs;
 mod damage;
 mod failure;
 mod model;
+mod release;
 mod rig;

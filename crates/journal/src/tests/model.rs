@@ -1,9 +1,10 @@
 //! Random conversations against a plain model of them: what is read is what was said, in order, each event once, and a gap is only
-//! where one may be.
+//! where one may be. They are in two starts that live side by side, die, and let go of sessions for each other.
 
-use super::rig::{Service, adopt, id, plain, raw, texts, tiny};
+use super::rig::{Service, adopt, estate, id, plain, raw, texts, tiny};
 use crate::limits::{Bounds, Limits};
-use crate::{FetchError, Journal, Owner};
+use crate::{FetchError, Journal, Owner, ReleaseError};
+use myagent_core::StartId;
 use proptest::prelude::*;
 use std::fs;
 use std::sync::atomic::Ordering;
@@ -13,19 +14,56 @@ const SESSIONS: u128 = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Event { session: u128, length: usize, said: bool },
-    Message { session: u128, length: usize },
-    TurnBegins { session: u128 },
-    TurnEnds { session: u128, answer: Option<usize> },
-    TurnAgain { session: u128 },
-    Withdrawn { session: u128 },
-    State { session: u128, length: Option<usize> },
-    End { session: u128 },
+    Event {
+        session: u128,
+        length: usize,
+        said: bool,
+    },
+    Message {
+        session: u128,
+        length: usize,
+    },
+    TurnBegins {
+        session: u128,
+    },
+    TurnEnds {
+        session: u128,
+        answer: Option<usize>,
+    },
+    TurnAgain {
+        session: u128,
+    },
+    Withdrawn {
+        session: u128,
+    },
+    State {
+        session: u128,
+        length: Option<usize>,
+    },
+    End {
+        session: u128,
+    },
     Flush,
     Tick,
-    Look { session: u128, seen: u64 },
-    Restart { cut: Option<u16> },
-    Full { full: bool },
+    Look {
+        session: u128,
+        seen: u64,
+    },
+    /// A start dies, its log perhaps torn; its sessions are adopted by the start after it, or by the other one.
+    Restart {
+        which: usize,
+        other: bool,
+        cut: Option<u16>,
+    },
+    /// The session is let go of and adopted by this one, which may be the same; its owner may have died in between.
+    Release {
+        session: u128,
+        to: usize,
+        dies: bool,
+    },
+    Full {
+        full: bool,
+    },
 }
 
 fn step(harsh: bool) -> impl Strategy<Value = Step> {
@@ -42,8 +80,11 @@ fn step(harsh: bool) -> impl Strategy<Value = Step> {
         1 => session.clone().prop_map(|session| Step::End { session }),
         10 => Just(Step::Flush),
         2 => Just(Step::Tick),
-        4 => (session, 0..60_u64).prop_map(|(session, seen)| Step::Look { session, seen }),
-        1 => prop::option::of(any::<u16>()).prop_map(move |cut| Step::Restart { cut: cut.filter(|_| harsh) }),
+        4 => (session.clone(), 0..60_u64).prop_map(|(session, seen)| Step::Look { session, seen }),
+        1 => (0..2_usize, any::<bool>(), prop::option::of(any::<u16>()))
+            .prop_map(move |(which, other, cut)| Step::Restart { which, other, cut: cut.filter(|_| harsh) }),
+        2 => (session, 0..2_usize, prop::bool::weighted(0.2))
+            .prop_map(|(session, to, dies)| Step::Release { session, to, dies }),
         1 + rare => any::<bool>().prop_map(move |full| Step::Full { full: full && harsh }),
     ]
 }
@@ -117,39 +158,59 @@ fn seen_in(journal: &Journal, session: Uuid) -> (Model, Option<(u64, u64)>) {
 
 struct World {
     service: Service,
-    journal: Option<Journal>,
+    journals: [Option<Journal>; 2],
+    /// Which of them has each session.
+    home: Vec<usize>,
     generations: Vec<u128>,
     models: Vec<Model>,
-    /// Each session at each step since the log began, and which of them the kernel surely has.
+    /// Each session at each step; for each session, from where on these are the past of what it is now, and which of them
+    /// the kernel surely has.
     past: Vec<Vec<Model>>,
-    flushed: usize,
+    born: Vec<usize>,
+    flushed: Vec<usize>,
     /// Words that are not the same twice.
     words: usize,
+    releases: u128,
     harsh: bool,
 }
 
 impl World {
     fn new(limits: Limits, harsh: bool) -> Self {
         let service = Service::new(limits);
-        let journal = service.start();
+        let journals = [Some(service.start()), Some(service.start())];
+        let sessions = SESSIONS as usize;
         let mut world = Self {
             service,
-            journal: Some(journal),
-            generations: vec![0; SESSIONS as usize],
-            models: vec![Model::default(); SESSIONS as usize],
+            journals,
+            home: (0..sessions).map(|session| session % 2).collect(),
+            generations: vec![0; sessions],
+            models: vec![Model::default(); sessions],
             past: Vec::new(),
-            flushed: 0,
+            born: vec![0; sessions],
+            flushed: vec![0; sessions],
             words: 0,
+            releases: 0,
             harsh,
         };
         (0..SESSIONS).for_each(|session| world.begin(session));
-        world.journal().flush();
+        world.flush(Journal::flush);
         world.past.push(world.models.clone());
         world
     }
 
-    fn journal(&self) -> &Journal {
-        self.journal.as_ref().unwrap()
+    fn start(&self, which: usize) -> &Journal {
+        self.journals[which].as_ref().unwrap()
+    }
+
+    /// The one that has the session.
+    fn journal(&self, session: u128) -> &Journal {
+        self.start(self.home[session as usize])
+    }
+
+    /// Everything is with the kernel.
+    fn flush(&mut self, how: impl Fn(&Journal)) {
+        self.journals.iter().flatten().for_each(how);
+        self.flushed.fill(self.past.len());
     }
 
     fn id(&self, session: u128) -> Uuid {
@@ -159,7 +220,7 @@ impl World {
     /// Ids are not used again.
     fn begin(&mut self, session: u128) {
         self.generations[session as usize] += 1;
-        self.journal().begin(self.id(session), Some(&raw(&format!("params {}", self.id(session)))));
+        self.journal(session).begin(self.id(session), Some(&raw(&format!("params {}", self.id(session)))));
         self.models[session as usize] = Model::default();
     }
 
@@ -179,13 +240,13 @@ impl World {
                     running.1 |= said;
                 }
                 let seq = model.events.len() as u64;
-                assert_eq!(self.journal().last_seq(self.id(session)) + 1, seq);
-                self.journal().event(self.id(session), seq, word.as_bytes(), said);
+                assert_eq!(self.journal(session).last_seq(self.id(session)) + 1, seq);
+                self.journal(session).event(self.id(session), seq, word.as_bytes(), said);
             }
             Step::Message { session, length } => {
                 let word = self.word(session, length);
                 if self.models[session as usize].waiting.len() < 4 {
-                    self.journal().message(self.id(session), &raw(&word), None);
+                    self.journal(session).message(self.id(session), &raw(&word), None);
                     self.models[session as usize].waiting.push((word, false));
                 }
             }
@@ -195,7 +256,7 @@ impl World {
                     let (word, again) = model.waiting.remove(0);
                     model.running = Some((word, false, again));
                     model.turn_first = Some(model.events.len() as u64 + 1);
-                    self.journal().turn_begins(self.id(session), again);
+                    self.journal(session).turn_begins(self.id(session), again);
                 }
             }
             Step::TurnEnds { session, answer } => {
@@ -205,43 +266,37 @@ impl World {
                 if let Some(word) = &word {
                     model.history.push((message, word.clone()));
                 }
-                self.journal().turn_ends(self.id(session), word.as_deref().map(raw).as_deref());
+                self.journal(session).turn_ends(self.id(session), word.as_deref().map(raw).as_deref());
             }
             Step::TurnAgain { session } => {
                 let model = &mut self.models[session as usize];
                 if let Some((word, ..)) = model.running.take() {
                     model.waiting.insert(0, (word, true));
                 }
-                self.journal().turn_again(self.id(session), true);
+                self.journal(session).turn_again(self.id(session), true);
             }
             Step::Withdrawn { session } => {
                 let model = &mut self.models[session as usize];
                 if !model.waiting.is_empty() {
                     model.waiting.remove(0);
                 }
-                self.journal().withdrawn(self.id(session));
+                self.journal(session).withdrawn(self.id(session));
             }
             Step::State { session, length } => {
                 let word = length.map(|length| self.word(session, length));
-                self.journal().save_state(self.id(session), word.as_deref().map(raw).as_deref());
+                self.journal(session).save_state(self.id(session), word.as_deref().map(raw).as_deref());
                 self.models[session as usize].state = word;
             }
             Step::End { session } => {
-                self.journal().end(self.id(session));
+                self.journal(session).end(self.id(session));
                 self.begin(session);
-                self.journal().flush();
-                self.flushed = self.past.len();
+                self.flush(Journal::flush);
             }
-            Step::Flush => {
-                self.journal().flush();
-                self.flushed = self.past.len();
-            }
-            Step::Tick => {
-                let _ = self.journal().tick();
-                self.flushed = self.past.len();
-            }
+            Step::Flush => self.flush(Journal::flush),
+            Step::Tick => self.flush(|journal| drop(journal.tick())),
             Step::Look { session, seen } => self.look(session, seen),
-            Step::Restart { cut } => self.restart(cut),
+            Step::Restart { which, other, cut } => self.restart(which, other, cut),
+            Step::Release { session, to, dies } => self.release(session, to, dies),
             Step::Full { full } => self.service.disk.full.store(full, Ordering::Relaxed),
         }
         self.past.push(self.models.clone());
@@ -249,7 +304,7 @@ impl World {
 
     fn look(&self, session: u128, seen: u64) {
         let (model, bounds) = (&self.models[session as usize], &self.service.limits.full);
-        let (gap, events) = texts(self.journal(), self.id(session), seen);
+        let (gap, events) = texts(self.journal(session), self.id(session), seen);
         let (last, first) = (model.events.len() as u64, model.first_kept(bounds).max(seen + 1));
         let found = last - events.len() as u64 + 1;
         if last <= seen {
@@ -261,10 +316,10 @@ impl World {
         assert!(self.harsh || found == first, "all that is kept, and no more");
     }
 
-    /// The process dies; another start takes its sessions.
-    fn restart(&mut self, cut: Option<u16>) {
+    /// A process dies; another start takes its sessions.
+    fn restart(&mut self, which: usize, other: bool, cut: Option<u16>) {
         self.service.disk.full.store(false, Ordering::Relaxed);
-        let journal = self.journal.take().unwrap();
+        let journal = self.journals[which].take().unwrap();
         let segments = self.service.segments(&journal);
         drop(journal);
         if let (Some(cut), Some(file)) = (cut, segments.last()) {
@@ -272,34 +327,77 @@ impl World {
             let file = fs::OpenOptions::new().write(true).open(file).unwrap();
             file.set_len(length * u64::from(cut) / u64::from(u16::MAX)).unwrap();
         }
-        self.journal = Some(self.service.start());
-        let since = if self.harsh { 0 } else { self.flushed.saturating_sub(1) };
-        for session in 0..SESSIONS {
-            let Owner::Dead(estate) = self.journal().locate(self.id(session)) else {
+        self.journals[which] = Some(self.service.start());
+        for session in
+            (0..SESSIONS).filter(|session| self.home[*session as usize] == which).collect::<Vec<_>>()
+        {
+            let since = if self.harsh { 0 } else { self.flushed[session as usize].saturating_sub(1) };
+            self.home[session as usize] = if other { 1 - which } else { which };
+            let Owner::Dead(estate) = self.journal(session).locate(self.id(session)) else {
                 panic!("nobody has it")
             };
             match estate.fetch() {
                 Ok(fetched) => {
-                    self.journal().adopt(fetched).unwrap();
+                    self.journal(session).adopt(fetched).unwrap();
                     let then = self.recognise(session, since);
-                    self.models[session as usize] = then;
+                    self.settle(session, then);
                 }
                 Err(FetchError::Lost { .. }) if self.harsh => {
                     self.begin(session);
+                    self.settle(session, Model::default());
                 }
                 Err(error) => panic!("{error}"),
             }
         }
-        self.journal().flush();
-        self.past.clear();
-        self.flushed = 0;
+        self.flush(Journal::flush);
+    }
+
+    /// A living owner lets go of a session, and may die then; somebody takes it. As long as nobody has, it can be had, and by
+    /// nobody twice.
+    fn release(&mut self, session: u128, to: usize, dies: bool) {
+        let (id, from) = (self.id(session), self.home[session as usize]);
+        self.releases += 1;
+        let start = StartId(Uuid::from_u128(0xf7e5 << 64 | self.releases));
+        match self.start(from).release(id, start) {
+            Ok(()) => {}
+            // It is where it was.
+            Err(ReleaseError::Write { .. } | ReleaseError::Lost { .. }) if self.harsh => {
+                assert!(self.start(from).contains(id));
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert!(!self.start(from).contains(id));
+        self.service.disk.full.store(false, Ordering::Relaxed);
+        if dies {
+            // Nobody's, so that it is not adopted with the others.
+            self.home[session as usize] = usize::MAX;
+            self.restart(from, false, None);
+        }
+        let too_late = estate(self.start(1 - to), id);
+        self.home[session as usize] = to;
+        adopt(self.start(to), id);
+        assert!(matches!(too_late.fetch(), Err(FetchError::Moved { .. })));
+        // It is as it was when it was let go of, written or not.
+        self.past.push(self.models.clone());
+        let then = self.recognise(session, self.past.len() - 1);
+        assert!(self.harsh || then == self.models[session as usize]);
+        self.settle(session, then);
+    }
+
+    /// From here on the session is this.
+    fn settle(&mut self, session: u128, model: Model) {
+        let session = session as usize;
+        self.models[session] = model;
+        (self.born[session], self.flushed[session]) = (self.past.len(), self.past.len());
     }
 
     /// Which of its past states the session has.
     fn recognise(&self, session: u128, since: usize) -> Model {
         let bounds = &self.service.limits.full;
-        let last_seq = self.journal().last_seq(self.id(session));
-        let (found, gap) = seen_in(self.journal(), self.id(session));
+        let last_seq = self.journal(session).last_seq(self.id(session));
+        let (found, gap) = seen_in(self.journal(session), self.id(session));
+        let since = since.max(self.born[session as usize]);
         let candidates = self.past[since.min(self.past.len())..]
             .iter()
             .chain([&self.models])
@@ -344,7 +442,8 @@ fn run(limits: Limits, steps: &[Step], harsh: bool) -> World {
     let mut world = World::new(limits, harsh);
     for step in steps {
         world.take(step);
-        assert!(world.journal().disk_bytes() <= limits.max + limits.pending as u64 + 4 * limits.segment);
+        let most = limits.max + limits.pending as u64 + 4 * limits.segment;
+        assert!(world.journals.iter().flatten().all(|journal| journal.disk_bytes() <= most));
     }
     for session in 0..SESSIONS {
         world.look(session, 0);
@@ -388,11 +487,11 @@ fn the_model_is_cleaned_and_restarted() {
             Step::Look { session, seen: 0 },
         ]);
     }
-    steps.push(Step::Restart { cut: None });
+    steps.push(Step::Restart { which: 0, other: false, cut: None });
     let world = run(tiny(), &steps, false);
     let written = world.models.iter().flat_map(|model| &model.events).map(String::len).sum::<usize>();
     assert!(written > 2 * tiny().max as usize);
     let next = world.service.start();
-    drop(world.journal);
+    drop(world.journals);
     adopt(&next, id(SESSIONS));
 }

@@ -100,7 +100,7 @@ impl Service {
     }
 
     pub(super) fn start(&self) -> Journal {
-        Journal::open_with(self.config(), self.limits, Box::new(self.disk.clone())).unwrap()
+        Journal::open_with(self.config(), self.limits, Arc::new(self.disk.clone())).unwrap()
     }
 
     pub(super) fn pass(&self, time: Duration) {

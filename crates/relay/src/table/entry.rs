@@ -305,6 +305,11 @@ impl Entry {
         self.mark(State::OTHER);
     }
 
+    /// Whether it did.
+    pub fn wants_events(&self) -> bool {
+        self.state.events.get()
+    }
+
     /// Whether [`Entry::take_notice`] has something. Who waits for a disconnect is woken for that, too.
     pub fn has_notice(&self) -> bool {
         !self.state.notices.borrow().is_empty()

@@ -250,6 +250,10 @@ async fn a_connection_that_moves_is_counted_once_and_goes_on_counting() {
         rule: so_far.rule.clone(),
         unread: 0,
         so_far: Some(Box::new(so_far.clone())),
+        from: None,
+        unsent: 0,
+        brings: None,
+        lost: Vec::new(),
     };
     let went_on = new.open_moved(&moved);
     went_on.message_in(7);

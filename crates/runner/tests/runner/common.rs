@@ -296,7 +296,7 @@ impl Manager {
     }
 
     pub(crate) fn stop(&mut self, grace: Option<f64>) -> (Option<Exit>, Vec<u32>) {
-        match self.ask(Request::Stop { grace }) {
+        match self.ask(Request::Stop { grace, spread: None, again: false }) {
             Answer::Stopped { exit, survivors } => (exit, survivors),
             other => panic!("{other:?}"),
         }

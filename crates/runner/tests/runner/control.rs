@@ -63,10 +63,10 @@ fn requests_are_answered() {
     assert!(matches!(manager.ask(gone), Answer::Failed { .. }));
     let Answer::Report(report) = manager.ask(Request::FullReport) else { panic!() };
     assert!(report.full && report.open.is_empty());
-    assert_eq!(manager.ask(Request::Drain { draining: true }), Answer::Done);
+    assert_eq!(manager.ask(Request::Drain { draining: true, window: None }), Answer::Done);
     // The other one is told.
     other.until("draining", |status| status.draining.then_some(()));
-    assert_eq!(manager.ask(Request::Drain { draining: false }), Answer::Done);
+    assert_eq!(manager.ask(Request::Drain { draining: false, window: None }), Answer::Done);
     assert!(!other.status().draining || !other.status().draining);
     for path in [&rig.spec.paths.control, &rig.spec.paths.takeover] {
         assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);

@@ -28,7 +28,7 @@ fn python() -> PathBuf {
     PathBuf::from(String::from_utf8(output.unwrap().stdout).unwrap().trim())
 }
 
-fn agent(text: &str) -> Setup {
+pub(crate) fn agent(text: &str) -> Setup {
     let mut setup = Setup::new(|folder| AgentLaunch::File {
         path: folder.join("agent.py"),
         python: python(),
@@ -40,14 +40,14 @@ fn agent(text: &str) -> Setup {
 }
 
 /// A client with a session.
-async fn begun(proxy: &Proxy) -> tokio_websockets::WebSocketStream<tokio::net::TcpStream> {
+pub(crate) async fn begun(proxy: &Proxy) -> tokio_websockets::WebSocketStream<tokio::net::TcpStream> {
     let mut socket = proxy.conversation(new_id()).await;
     socket.send(Message::text(r#"{"event":"user.create_session"}"#)).await.unwrap();
     hears(&mut socket, "session").await;
     socket
 }
 
-async fn asks(
+pub(crate) async fn asks(
     socket: &mut tokio_websockets::WebSocketStream<tokio::net::TcpStream>,
     question: &str,
     wanted: &str,
@@ -57,7 +57,10 @@ async fn asks(
     hears(socket, wanted).await;
 }
 
-async fn hears(socket: &mut tokio_websockets::WebSocketStream<tokio::net::TcpStream>, wanted: &str) {
+pub(crate) async fn hears(
+    socket: &mut tokio_websockets::WebSocketStream<tokio::net::TcpStream>,
+    wanted: &str,
+) {
     let heard = async {
         let mut heard = String::new();
         while !heard.contains(wanted) {
@@ -87,7 +90,7 @@ async fn an_agent_file_is_served_and_its_worker_is_replaced_under_its_clients() 
     assert_eq!(manager.status().worker_restarts, 1);
     // The same socket goes on.
     asks(&mut socket, "again", "you said again").await;
-    let asked = manager.send(Request::Stop { grace: None });
+    let asked = manager.send(Request::Stop { grace: None, spread: None, again: false });
     while let Some(Ok(message)) = socket.next().await {
         if let Some((code, _)) = message.as_close() {
             assert_eq!(u16::from(code), 1001);

@@ -5,6 +5,8 @@ mod agent;
 mod common;
 mod control;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod file;
 mod output;
 #[cfg(test)]

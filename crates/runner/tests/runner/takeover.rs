@@ -15,7 +15,7 @@ use tokio_websockets::{Message, ServerBuilder, WebSocketStream, client};
 use uuid::Uuid;
 
 /// A WebSocket server that says everything back, on a thread of its own until the test ends.
-fn echo_server() -> SocketAddr {
+pub(crate) fn echo_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -94,7 +94,7 @@ pub(crate) fn new_id() -> ConnectionId {
     ConnectionId(Uuid::new_v4())
 }
 
-fn external(address: SocketAddr) -> Setup {
+pub(crate) fn external(address: SocketAddr) -> Setup {
     Setup::new(|_| AgentLaunch::External { url: format!("ws://{address}/") })
 }
 
@@ -145,7 +145,7 @@ async fn clients_are_given_back_untouched() {
     let proxy = Proxy::connect(&rig.spec.paths.takeover).await;
     let (_client, up, _) = proxy.offer(new_id()).await;
     assert!(matches!(up, Up::GivenBack { reason: Refusal::ConnectFailed, .. }), "{up:?}");
-    manager.ask(Request::Drain { draining: true });
+    manager.ask(Request::Drain { draining: true, window: None });
     let (_client, up, _) = proxy.offer(new_id()).await;
     assert!(matches!(up, Up::GivenBack { reason: Refusal::Draining, .. }), "{up:?}");
     let rig = Setup::script("exit 0").start();
@@ -163,7 +163,7 @@ async fn full_is_full_and_a_stop_says_goodbye() {
     let mut socket = proxy.conversation(new_id()).await;
     let (_client, up, _) = proxy.offer(new_id()).await;
     assert!(matches!(up, Up::GivenBack { reason: Refusal::Full, .. }), "{up:?}");
-    let asked = manager.send(Request::Stop { grace: None });
+    let asked = manager.send(Request::Stop { grace: None, spread: None, again: false });
     let close = socket.next().await.unwrap().unwrap();
     assert_eq!(u16::from(close.as_close().unwrap().0), 1001);
     let _ = socket.next().await;

@@ -7,7 +7,7 @@ use crate::probe::{self, Target};
 use crate::process::Watched;
 use crate::{attach, launch, ports};
 use myagent_core::config::ServiceConfig;
-use myagent_core::lifecycle::Event;
+use myagent_core::lifecycle::{Event, State, Then};
 use myagent_core::probe::Ready;
 use myagent_core::service::{Endpoint, Source};
 use myagent_core::wire::control::{Phase, Request};
@@ -131,11 +131,23 @@ impl Task {
         }
     }
 
+    /// Its clients are to leave. One that cannot be asked (of another protocol, or deaf) is stopped as it is.
+    pub(super) async fn drain_runner(&mut self) {
+        let window = self.wanted.service.config.drain_timeout;
+        let request = self.request(Request::Drain { draining: true, window: Some(window) }).await;
+        match (request, &mut self.runner) {
+            (Some(id), Some(runner)) => runner.drain_request = Some(id),
+            _ => Box::pin(self.step(Event::Drained)).await,
+        }
+    }
+
     pub(super) async fn stop_runner(&mut self) {
         let grace = self.wanted.service.config.stop_grace;
+        let spread = Some(self.spread.as_secs_f64()).filter(|spread| *spread > 0.0);
+        let again = matches!(self.machine.state, State::Stopping { then: Then::Launch | Then::Wait(_) });
         self.stops += 1;
         let number = self.stops;
-        let request = self.request(Request::Stop { grace: Some(grace) }).await;
+        let request = self.request(Request::Stop { grace: Some(grace), spread, again }).await;
         let name = self.name();
         let Some(Runner { process, stop_request, .. }) = &mut self.runner else {
             // It has gone in the meantime.

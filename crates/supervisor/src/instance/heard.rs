@@ -5,9 +5,9 @@ use crate::observed::{HealthCheck, What};
 use crate::probe::Found;
 use myagent_core::config::ServiceConfig;
 use myagent_core::health::{Change, Health, Probe, Tracker};
-use myagent_core::lifecycle::Event;
+use myagent_core::lifecycle::{Event, State};
 use myagent_core::probe::Ready;
-use myagent_core::wire::control::{Answer, Phase, Report, Request, RunnerEvent, RunnerLine, Status};
+use myagent_core::wire::control::{Answer, Drained, Phase, Report, Request, RunnerEvent, RunnerLine, Status};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -49,6 +49,7 @@ impl Task {
                     }
                 }
             }
+            RunnerLine::Answer { id, answer } if self.is_drained(id) => self.drained(answer).await,
             RunnerLine::Answer { answer: Answer::Failed { message }, .. } => {
                 tracing::warn!(instance = self.name(), message, "runner refused a request");
             }
@@ -57,7 +58,34 @@ impl Task {
         }
     }
 
+    /// Whether this is the answer to the drain that was asked for.
+    fn is_drained(&mut self, id: u64) -> bool {
+        self.runner
+            .as_mut()
+            .is_some_and(|runner| runner.drain_request.take_if(|asked| *asked == id).is_some())
+    }
+
+    /// Its clients have left; one of the version before knows nothing of that, and has answered at once.
+    async fn drained(&mut self, answer: Answer) {
+        if let Answer::Drained(Drained { moved, closed, interrupted }) = answer {
+            let why = format!(
+                "{moved} connections went on in other instances, {closed} were closed, {interrupted} answers were interrupted"
+            );
+            self.tell(What::Record { kind: "instance.drained".into(), why }).await;
+        }
+        self.step(Event::Drained).await;
+    }
+
     async fn status(&mut self, status: Status) {
+        let is_left_over = status.draining
+            && matches!(status.phase, Phase::Up | Phase::Restarting { .. })
+            && matches!(self.machine.state, State::Starting { .. } | State::Running | State::Unhealthy);
+        if is_left_over {
+            // A manager that has ended wanted it to be replaced, and gave it no clients any more.
+            let why = "it was being drained when its manager ended; it is restarted".to_owned();
+            self.tell(What::Record { kind: "instance.restarting".into(), why }).await;
+            self.step(Event::Leave { again: true }).await;
+        }
         let Some(runner) = &mut self.runner else { return };
         let before = runner.status.replace(status.clone());
         let was_up = before.as_ref().is_some_and(|status| matches!(status.phase, Phase::Up));

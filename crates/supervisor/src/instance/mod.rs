@@ -15,6 +15,7 @@ use myagent_core::wire::control::{Answer, Request};
 use myagent_core::wire::sums::Sums;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -37,10 +38,18 @@ pub struct Wanted {
 pub enum Command {
     /// Start.
     Start,
-    /// Stop.
-    Stop,
+    /// Stop; clients are told over so long, or as long as their number calls for if that is longer.
+    Stop {
+        /// How long.
+        spread: Duration,
+    },
     /// Stop and start.
     Restart,
+    /// The same when its clients have left, for other instances if they can.
+    Leave {
+        /// And start then.
+        again: bool,
+    },
     /// The service was changed: for the next start, and for what can change while it runs.
     Configure(Wanted),
     /// Check health now.

@@ -16,6 +16,7 @@ impl Task {
         let status = runner.and_then(|runner| runner.status.as_ref());
         let activity = match (&self.machine.state, state) {
             (State::Stopped, _) => reconcile::Observed::Stopped,
+            (State::Draining { .. }, _) if self.machine.state.is_wanted() => reconcile::Observed::Active,
             (_, InstanceState::Stopping) => reconcile::Observed::Stopping,
             _ => reconcile::Observed::Active,
         };

@@ -57,6 +57,7 @@ pub(super) struct Runner {
     pub(super) link: Option<Link>,
     pub(super) status: Option<Status>,
     pub(super) stop_request: Option<u64>,
+    pub(super) drain_request: Option<u64>,
     /// Checks since it was last heard, and when the first of them was.
     pub(super) unanswered: (u32, Option<Instant>),
 }
@@ -83,6 +84,8 @@ pub(super) struct Task {
     pub(super) found: (mpsc::Sender<Found>, mpsc::Receiver<Found>),
     pub(super) wake_at: Option<Instant>,
     pub(super) stops: u64,
+    /// How long the clients of a stop may be told.
+    pub(super) spread: Duration,
     pub(super) commands_seen: u64,
     /// Requests of others that the runner has not answered.
     pub(super) asked: HashMap<u64, oneshot::Sender<Answer>>,
@@ -126,6 +129,7 @@ impl Task {
             found: mpsc::channel(4),
             wake_at: None,
             stops: 0,
+            spread: Duration::ZERO,
             commands_seen: 0,
             asked: HashMap::new(),
             commands,
@@ -207,13 +211,19 @@ impl Task {
     }
 
     async fn command(&mut self, command: Command) {
-        if matches!(command, Command::Start | Command::Stop | Command::Restart) {
+        if matches!(command, Command::Start | Command::Stop { .. } | Command::Restart | Command::Leave { .. })
+        {
             self.commands_seen += 1;
+            self.spread = Duration::ZERO;
         }
         match command {
             Command::Start => self.step(Event::Start).await,
-            Command::Stop => self.step(Event::Stop).await,
+            Command::Stop { spread } => {
+                self.spread = spread;
+                self.step(Event::Stop).await;
+            }
             Command::Restart => self.step(Event::Restart).await,
+            Command::Leave { again } => self.step(Event::Leave { again }).await,
             Command::Configure(wanted) => self.configure(wanted),
             Command::CheckHealth(answer) => {
                 // Not on the loop's time: the check may take as long as health_check_timeout.
@@ -291,8 +301,15 @@ impl Task {
         self.last_port = record.port.or(self.last_port);
         self.tree = Some(record.tree.clone());
         self.lease = lease;
-        self.runner =
-            Some(Runner { record, process, link, status: None, stop_request: None, unanswered: (0, None) });
+        self.runner = Some(Runner {
+            record,
+            process,
+            link,
+            status: None,
+            stop_request: None,
+            drain_request: None,
+            unanswered: (0, None),
+        });
         if ready {
             self.tracker = Tracker::ready();
         }
@@ -322,6 +339,7 @@ impl Task {
             Effect::ProbeReady => self.begin_ready_probe().await,
             Effect::ProbeHealth => self.probe_health(),
             Effect::StopProbing => self.stop_probing(),
+            Effect::DrainRunner => self.drain_runner().await,
             Effect::StopRunner => self.stop_runner().await,
             Effect::DismissRunner => {
                 self.request(Request::Dismiss).await;

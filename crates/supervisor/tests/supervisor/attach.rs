@@ -31,9 +31,9 @@ async fn a_runner_that_was_ready_is_running_at_once_with_its_restarts_and_stops_
     assert_eq!((observed.restarts, observed.runner.unwrap().pid), (2, runner.process.id()));
     assert!(stage.records.contains(&"instance.attached".to_owned()));
 
-    assert!(stage.handle.send(Command::Stop));
+    assert!(stage.handle.send(Command::Stop { spread: std::time::Duration::ZERO }));
     let stop = runner.request(&Phase::Up).await;
-    assert_eq!(stop.request, Request::Stop { grace: Some(10.0) });
+    assert_eq!(stop.request, Request::Stop { grace: Some(10.0), spread: None, again: false });
     runner.reply(stop.id, Answer::Stopped { exit: None, survivors: vec![] }).await;
     // A runner ends when it has said so, and only then is the instance stopped.
     runner.kill();
@@ -47,7 +47,7 @@ async fn processes_that_survive_a_stop_are_named() {
     let (mut stage, listener) =
         stage(service("ws://127.0.0.1:1/", quiet()), &process, started(&process), true);
     let mut runner = FakeRunner::answer(&listener, process, CURRENT).await;
-    stage.handle.send(Command::Stop);
+    stage.handle.send(Command::Stop { spread: std::time::Duration::ZERO });
     let stop = runner.request(&Phase::Up).await;
     runner.reply(stop.id, Answer::Stopped { exit: None, survivors: vec![77] }).await;
     let observed = stage.until("error", |o| o.state == InstanceState::Error).await;
@@ -62,7 +62,7 @@ async fn a_runner_of_another_protocol_is_kept_without_new_clients_and_stopped_by
     let mut runner = FakeRunner::answer(&listener, process, ProtocolRange { min: 7, max: 9 }).await;
     let observed = stage.until("outdated", |o| o.outdated).await;
     assert_eq!((observed.state, observed.eligible), (InstanceState::Running, false));
-    stage.handle.send(Command::Stop);
+    stage.handle.send(Command::Stop { spread: std::time::Duration::ZERO });
     // TERM ends the process that plays the runner; what it left (nothing) is cleared.
     stage.until("stopped", |o| o.state == InstanceState::Stopped).await;
     assert!(runner.process.try_wait().unwrap().is_some());

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails shall say where")]
 
 mod attach;
+mod drain;
 mod fake_runner;
 mod health;

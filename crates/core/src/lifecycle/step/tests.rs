@@ -12,6 +12,7 @@ fn policy() -> Policy {
     Policy {
         restart: restart::Policy { auto_restart: true, delay: S, max_count: 3, retry_in_error: true },
         start_timeout: 60 * S,
+        drain_timeout: 300 * S,
         external: false,
     }
 }
@@ -71,6 +72,44 @@ fn a_start_during_the_stop_starts_again_and_a_second_stop_wins() {
     );
     assert_eq!(step(State::Stopped, Event::Restart), (State::Launching, vec![Effect::Launch]));
     assert_eq!(step(State::Running, Event::Restart).0, State::Stopping { then: Then::Launch });
+}
+
+fn draining(then: Then) -> State {
+    State::Draining { then, deadline: 420 * S }
+}
+
+#[test]
+fn clients_leave_before_it_is_stopped() {
+    let effects = vec![Effect::StopProbing, Effect::WakeAt(420 * S), Effect::DrainRunner];
+    for (again, then) in [(false, Then::Stop), (true, Then::Launch)] {
+        for state in [State::Running, State::Unhealthy, State::Recovering] {
+            assert_eq!(step(state, Event::Leave { again }), (draining(then), effects.clone()));
+        }
+        let stopping = (State::Stopping { then }, vec![Effect::StopProbing, Effect::StopRunner]);
+        assert_eq!(step(draining(then), Event::Drained), stopping);
+        // Whatever happens to it, it ends.
+        assert_eq!(step(draining(then), exited(1)), stopping);
+        assert_eq!(step(draining(then), Event::RunnerLost).0, State::Clearing { then });
+        let late = State::Draining { then, deadline: 100 * S };
+        assert_eq!(step(late, Event::Timer), stopping);
+        assert_eq!(step(draining(then), Event::Timer), (draining(then), vec![Effect::WakeAt(420 * S)]));
+        for event in [down(false), Event::Up, Event::WorkerUp, Event::WorkerDown { cause: "x".into() }] {
+            assert_eq!(step(draining(then), event), (draining(then), vec![]));
+        }
+        // The last word counts.
+        assert_eq!(step(draining(then), Event::Leave { again: false }), (draining(Then::Stop), vec![]));
+        assert_eq!(step(draining(then), Event::Leave { again: true }), (draining(Then::Launch), vec![]));
+        assert_eq!(step(draining(then), Event::Start), (draining(Then::Launch), vec![]));
+        // Who does not want to wait for it does not.
+        assert_eq!(step(draining(then), Event::Stop).0, STOPPING);
+        assert_eq!(step(draining(then), Event::Restart).0, State::Stopping { then: Then::Launch });
+    }
+    // Where there are no clients there is nothing to wait for.
+    assert_eq!(step(STARTING, Event::Leave { again: true }).0, State::Stopping { then: Then::Launch });
+    assert_eq!(step(STARTING, Event::Leave { again: false }).0, STOPPING);
+    assert_eq!(step(State::Stopped, Event::Leave { again: true }).0, State::Launching);
+    assert_eq!(step(State::Stopped, Event::Leave { again: false }), (State::Stopped, vec![]));
+    assert_eq!(step(State::Running, Event::Drained), (State::Running, vec![]));
 }
 
 #[test]
@@ -179,6 +218,8 @@ fn people_see_six_words() {
         (State::Clearing { then: Then::Stop }, Stopping),
         (State::Clearing { then: Then::Error { retry_at: None } }, Stopping),
         (STOPPING, Stopping),
+        (draining(Then::Stop), Stopping),
+        (draining(Then::Launch), Stopping),
         (State::Stopping { then: Then::Launch }, Starting),
         (State::Running, Running),
         (State::Unhealthy, Unhealthy),
@@ -188,6 +229,9 @@ fn people_see_six_words() {
         assert_eq!(state.eligible(), shown == Running);
         assert_eq!(state.may_become_eligible(), matches!(shown, Starting | Unhealthy));
     }
+    let wanted = |then| (draining(then).is_wanted(), State::Stopping { then }.is_wanted());
+    assert_eq!((wanted(Then::Launch), wanted(Then::Stop)), ((true, true), (false, false)));
+    assert!(State::Running.is_wanted() && !State::Stopped.is_wanted());
     assert_eq!(State::Waiting { until: S }.next_try(), Some(S));
     assert_eq!(State::Error { retry_at: None }.next_try(), None);
     assert_eq!(State::Running.next_try(), None);
@@ -200,6 +244,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Start),
         Just(Event::Stop),
         Just(Event::Restart),
+        any::<bool>().prop_map(|again| Event::Leave { again }),
+        Just(Event::Drained),
         any::<bool>().prop_map(|ready| Event::Launched { ready }),
         Just(Event::LaunchFailed { cause: "x".into() }),
         Just(Event::Ready),
@@ -231,6 +277,7 @@ fn settle(instance: &mut Instance, mut effects: Vec<Effect>, now: &mut Tick) {
                 Event::Timer
             }
             State::Clearing { .. } => Event::Cleared { survivors: vec![] },
+            State::Draining { .. } => Event::Drained,
             State::Stopping { .. } => Event::Gone { survivors: vec![] },
             State::Stopped | State::Running | State::Error { .. } => return,
         };
@@ -267,10 +314,15 @@ proptest! {
             let before = instance.state.clone();
             let effects = instance.step(event, &policy(), now, 0.5);
             let due = match &instance.state {
-                State::Waiting { until } | State::Error { retry_at: Some(until) } | State::Starting { deadline: until } => Some(*until),
+                State::Waiting { until }
+                | State::Error { retry_at: Some(until) }
+                | State::Draining { deadline: until, .. }
+                | State::Starting { deadline: until } => Some(*until),
                 _ => None,
             };
-            if instance.state != before && let Some(due) = due {
+            let same_drain = matches!((&before, &instance.state),
+                (State::Draining { deadline: one, .. }, State::Draining { deadline: two, .. }) if one == two);
+            if instance.state != before && !same_drain && let Some(due) = due {
                 prop_assert!(effects.contains(&Effect::WakeAt(due)), "{:?} -> {:?}", before, instance.state);
             }
             if instance.state == State::Launching && before != State::Launching {
