@@ -210,6 +210,13 @@ impl Conn {
         }
     }
 
+    /// Counts it among those that are dropped; probes of ours are not counted.
+    fn count(&self, count: impl FnOnce(&Entry)) {
+        if let Some(entry) = &*self.entry.borrow() {
+            count(entry);
+        }
+    }
+
     fn end(&self, code: u16, reason: &str) {
         self.ending.borrow_mut().get_or_insert_with(|| (code, reason.to_owned()));
         self.wake.notify_one();

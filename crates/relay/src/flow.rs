@@ -26,6 +26,8 @@ pub(crate) struct Flow {
     state: State,
     /// The source will give nothing more.
     pub(crate) source_ended: bool,
+    /// It ended because its network did not answer the kernel any more.
+    pub(crate) timed_out: bool,
     /// Since when the sink takes nothing although something is kept for it.
     pub(crate) stalled_since: Option<Instant>,
 }
@@ -72,6 +74,7 @@ impl Flow {
             unflushed: false,
             state: State::Open,
             source_ended: false,
+            timed_out: false,
             stalled_since: None,
         }
     }
@@ -166,7 +169,9 @@ impl Flow {
                 }
                 // Over TLS, an end without a goodbye is an error; for a conversation it is an end like any other.
                 Poll::Ready(result) => {
-                    result.is_err_and(|error| error.kind() != io::ErrorKind::UnexpectedEof)
+                    let error = result.err().map(|error| error.kind());
+                    self.timed_out = error == Some(io::ErrorKind::TimedOut);
+                    error.is_some_and(|kind| kind != io::ErrorKind::UnexpectedEof)
                 }
             };
             self.source_ended = true;

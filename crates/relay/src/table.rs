@@ -391,6 +391,13 @@ impl Table {
 }
 
 impl Inner {
+    fn count_dropped(&self, count: impl FnOnce(&mut Totals)) {
+        let mut totals = self.totals.get();
+        count(&mut totals);
+        self.totals.set(totals);
+        self.dirty.set(true);
+    }
+
     /// Writes down what a connection did since its last stamp.
     fn stamp(&self, state: &State, wall: Timestamp, coarse: Duration) {
         let marks = state.marks.take();

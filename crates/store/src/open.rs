@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_session_totals.sql"),
     include_str!("../migrations/0003_connection_sums.sql"),
     include_str!("../migrations/0004_routing_rules.sql"),
+    include_str!("../migrations/0005_dropped_clients.sql"),
 ];
 
 /// `PRAGMA application_id` of our files; set by the first migration.
@@ -168,6 +169,7 @@ mod tests {
         let store = crate::Store::open(&path, crate::SecretKey::from_bytes([7; 32])).unwrap();
         let sums = store.totals().unwrap().into_values().next().unwrap();
         assert_eq!((sums.totals.sessions, sums.totals.log_lines_dropped), (2, 7));
+        assert_eq!((sums.totals.slow_clients, sums.totals.vanished_clients), (0, 0));
         assert_eq!((sums.sessions, sums.rules.len()), (Default::default(), 0));
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 use std::collections::BTreeMap;
 
 const COLUMNS: &str = "service_id, connections, sessions, messages_in, messages_out, bytes_in, bytes_out, log_lines_dropped, \
-                       session_totals, rules";
+                       session_totals, rules, slow_clients, vanished_clients";
 
 impl Store {
     /// Adds to the sums of an instance and its service what a runner has counted that is no more, and forgets its live sums.
@@ -29,7 +29,8 @@ impl Store {
             let replace = format!(
                 "INSERT OR REPLACE INTO totals ({COLUMNS}) \
                  SELECT service_id, :connections, :sessions, :messages_in, :messages_out, :bytes_in, :bytes_out, \
-                 :log_lines_dropped, :session_totals, :rules FROM services WHERE service_id = :service_id"
+                 :log_lines_dropped, :session_totals, :rules, :slow_clients, :vanished_clients \
+                 FROM services WHERE service_id = :service_id"
             );
             transaction.prepare_cached(&replace)?.execute(named_params! {
                 ":service_id": Id(id.0),
@@ -42,6 +43,8 @@ impl Store {
                 ":log_lines_dropped": Count(sums.totals.log_lines_dropped),
                 ":session_totals": Json(&sums.sessions),
                 ":rules": Json(&sums.rules),
+                ":slow_clients": Count(sums.totals.slow_clients),
+                ":vanished_clients": Count(sums.totals.vanished_clients),
             })?;
             Ok(())
         })
@@ -118,6 +121,8 @@ fn sums(row: &Row<'_>) -> rusqlite::Result<(ServiceId, Sums)> {
         bytes_in: count(5)?,
         bytes_out: count(6)?,
         log_lines_dropped: count(7)?,
+        slow_clients: count(10)?,
+        vanished_clients: count(11)?,
     };
     let (sessions, rules) = (row.get::<_, Json<_>>(8)?.0, row.get::<_, Json<_>>(9)?.0);
     Ok((ServiceId(row.get::<_, Id>(0)?.0), Sums { totals, sessions, rules }))

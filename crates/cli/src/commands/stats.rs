@@ -29,6 +29,7 @@ pub(super) async fn run(app: &App) -> Result<()> {
     lines.extend([
         format!("from clients       {} messages, {}", totals.messages_in, bytes(totals.bytes_in)),
         format!("to clients         {} messages, {}", totals.messages_out, bytes(totals.bytes_out)),
+        format!("clients dropped    {} slow, {} vanished", totals.slow_clients, totals.vanished_clients),
         format!("log lines dropped  {}", totals.log_lines_dropped),
     ]);
     Ok(output::write_line(&lines.join("\n"))?)

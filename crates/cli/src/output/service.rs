@@ -144,13 +144,21 @@ fn health(health: Health, checked: Option<Timestamp>, now: Timestamp) -> String 
 
 fn clients(view: &ServiceView) -> String {
     let stats = &view.stats;
-    format!(
+    let mut text = format!(
         "{}; since registration {}, {} messages in, {} out",
         count(stats.active_connections as usize, "connection"),
         count(stats.totals.connections as usize, "connection"),
         stats.totals.messages_in,
         stats.totals.messages_out,
-    )
+    );
+    // Rare, and worth a look.
+    for (clients, what) in [(stats.totals.slow_clients, "slow"), (stats.totals.vanished_clients, "vanished")]
+    {
+        if clients > 0 {
+            text += &format!(", {clients} {what}");
+        }
+    }
+    text
 }
 
 /// Of an agent file; we do not know those of others.

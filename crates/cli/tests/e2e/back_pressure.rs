@@ -1,6 +1,6 @@
 //! A client that does not read: it costs a bounded amount of memory, it is dropped in the end, and nobody else notices.
 
-use crate::fleet::{PATIENCE, fake, instance, manager, number, register};
+use crate::fleet::{PATIENCE, fake, instance, manager, number, register, rounds};
 use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
 use myagent_testkit::client::{Socket, connect};
@@ -25,7 +25,10 @@ def create_agent():
 "#;
 
 /// Seconds after which the client is dropped; thirty unless it is set.
-const STALL: u64 = 3;
+fn stall() -> usize {
+    rounds(3, 30)
+}
+
 /// What may be added to the memory of manager and runner, together.
 const GROWTH: u64 = 5 * 1024;
 
@@ -127,7 +130,7 @@ async fn flood(manager: &TestManager, server: &Server, name: &str, is_file: bool
         most = most.max(resident(&pids)?);
     }
     let took = asked.elapsed();
-    ensure!(took >= Duration::from_secs(STALL), "dropped after {took:?}");
+    ensure!(took >= Duration::from_secs(stall() as u64), "dropped after {took:?}");
     ensure!(most <= before + GROWTH, "{name}: {before} KiB became {most} KiB");
     // The clients share a thread: what is in the kernel's buffers is moved first, and then nothing is left to do.
     ensure!(busy <= calm * 5 + Duration::from_millis(50), "{name}: p99 was {calm:?} and became {busy:?}");
@@ -137,9 +140,14 @@ async fn flood(manager: &TestManager, server: &Server, name: &str, is_file: bool
     other.exchange().await?;
     wait_for(PATIENCE, "one connection", async || {
         let status = manager.json(&["status", name]).await.unwrap();
-        (status["stats"]["active_connections"] == 1).then_some(())
+        let stats = &status["stats"];
+        (stats["active_connections"] == 1 && stats["slow_clients"] == 1 && stats["vanished_clients"] == 0)
+            .then_some(())
     })
     .await;
+    eprintln!(
+        "{name}: dropped after {took:?}; {before} KiB, at most {most} KiB; p99 {calm:?}, at most {busy:?}"
+    );
     Ok(())
 }
 
@@ -147,11 +155,14 @@ async fn flood(manager: &TestManager, server: &Server, name: &str, is_file: bool
 async fn a_client_that_does_not_read_costs_little_and_is_dropped() -> Result<()> {
     let manager = manager()?;
     let server = manager.up().await?;
-    let stall = format!("slow_client_timeout={STALL}");
+    let stall = format!("slow_client_timeout={}", stall());
     let options = ["--auto-start", "--set", stall.as_str()];
     register(&manager, "command", &options, &[&fake(), "--generous"]).await?;
     std::fs::write(manager.work_dir().join("agent.py"), AGENT)?;
     manager.ok(&[&["register", "file", "agent.py"], &options[..]].concat()).await?;
     flood(&manager, &server, "command", false).await?;
-    flood(&manager, &server, "file", true).await
+    flood(&manager, &server, "file", true).await?;
+    let fleet = manager.json(&["stats"]).await?;
+    ensure!(fleet["totals"]["slow_clients"] == 2, "{fleet}");
+    Ok(())
 }

@@ -28,6 +28,10 @@ pub struct Totals {
     pub bytes_out: u64,
     /// Lines of output not written because there were too many.
     pub log_lines_dropped: u64,
+    /// Clients dropped because they took nothing of what was sent to them (1013 `slow_client`).
+    pub slow_clients: u64,
+    /// Clients given up because their network, or they themselves, did not answer any more.
+    pub vanished_clients: u64,
 }
 
 impl Totals {
@@ -41,6 +45,8 @@ impl Totals {
             (&mut self.bytes_in, other.bytes_in),
             (&mut self.bytes_out, other.bytes_out),
             (&mut self.log_lines_dropped, other.log_lines_dropped),
+            (&mut self.slow_clients, other.slow_clients),
+            (&mut self.vanished_clients, other.vanished_clients),
         ] {
             *sum = sum.saturating_add(more);
         }

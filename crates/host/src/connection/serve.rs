@@ -113,6 +113,10 @@ pub(crate) async fn serve(
             wait(&inner, &conn, &mut read, &mut reader, may_read, searching, timer.as_mut(), woken.as_mut())
                 .await;
         match wake {
+            Wake::Read(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                conn.count(Entry::count_vanished);
+                conn.end(1006, "the client's network does not answer");
+            }
             Wake::Read(Ok(0) | Err(_)) => at_end = true,
             Wake::Read(Ok(_)) => {
                 clocks.heard = Instant::now();
@@ -260,6 +264,7 @@ fn handle_messages(
 fn tick(inner: &Rc<Inner>, conn: &Rc<Conn>, clocks: &mut Clocks, reading: bool) {
     let now = Instant::now();
     if conn.stalled.get().is_some_and(|since| now >= since + clocks.patience) {
+        conn.count(Entry::count_slow);
         conn.end(1013, "slow_client");
         return;
     }
@@ -269,6 +274,7 @@ fn tick(inner: &Rc<Inner>, conn: &Rc<Conn>, clocks: &mut Clocks, reading: bool) 
         clocks.pinged = None;
     }
     if clocks.pinged.is_some_and(|pinged| now >= pinged + PONG) {
+        conn.count(Entry::count_vanished);
         conn.end(1006, "no pong within 10 s");
         return;
     }

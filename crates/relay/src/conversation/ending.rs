@@ -40,6 +40,10 @@ impl Active {
 
     /// The client's connection broke: so does the agent's.
     pub(super) fn client_lost(&mut self) -> Poll<()> {
+        if self.up.timed_out {
+            self.entry.count_vanished();
+            self.note(1006, "the client's network does not answer");
+        }
         self.note(1006, "the client went away");
         reset_on_close(self.agent.socket());
         Poll::Ready(())
@@ -145,6 +149,7 @@ impl Active {
             }
         }
         if self.down.stalled_since.is_some_and(|since| since + self.relay.slow_client <= now) {
+            self.entry.count_slow();
             return self.drop_client(1013, "slow_client");
         }
         if !self.beats() {
@@ -165,7 +170,10 @@ impl Active {
                 self.down.push(&ping);
             }
             Beat::Ping => self.heart.postpone(now),
-            Beat::Dead => return self.drop_client(1006, "no answer to a ping"),
+            Beat::Dead => {
+                self.entry.count_vanished();
+                return self.drop_client(1006, "no answer to a ping");
+            }
         }
         Poll::Pending
     }

@@ -327,6 +327,16 @@ impl Entry {
         Some(format!("{{\"event\":\"{NOTIFICATION}\",\"connection_id\":\"{id}\",{members}}}"))
     }
 
+    /// The client took nothing of what was sent to it, and is dropped for that.
+    pub fn count_slow(&self) {
+        self.table.count_dropped(|totals| totals.slow_clients += 1);
+    }
+
+    /// The client does not answer any more, and is given up.
+    pub fn count_vanished(&self) {
+        self.table.count_dropped(|totals| totals.vanished_clients += 1);
+    }
+
     /// It goes on in another runner.
     pub fn close_moved(mut self, code: u16, reason: &str) {
         self.moved = true;

@@ -192,6 +192,8 @@ fn a_client_that_does_not_answer_a_ping_is_dropped() -> Outcome {
         let (rig, client, mut agent) = raw_pair().await?;
         let closed = rig.closed().await;
         assert_eq!((closed.code, closed.reason.as_str()), (1006, "no answer to a ping"));
+        let totals = rig.table.report(false).totals;
+        assert_eq!((totals.vanished_clients, totals.slow_clients), (1, 0));
         assert!((35..60).contains(&start.elapsed().as_secs()));
         let frame = read_to_end(&mut agent).await?;
         assert_eq!(frame[..2], [0x88, 0x82]);
@@ -212,6 +214,8 @@ fn a_client_that_takes_nothing_is_dropped_as_slow() -> Outcome {
         };
         let (closed, ()) = tokio::join!(rig.closed(), flood);
         assert_eq!((closed.code, closed.reason.as_str()), (1013, "slow_client"));
+        let totals = rig.table.report(false).totals;
+        assert_eq!((totals.vanished_clients, totals.slow_clients), (0, 1));
         drop(client);
         Ok(())
     })

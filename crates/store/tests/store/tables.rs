@@ -173,6 +173,8 @@ fn health_checks_and_totals_belong_to_a_service_that_exists() {
         bytes_in: 5,
         bytes_out: 6,
         log_lines_dropped: 7,
+        slow_clients: 8,
+        vanished_clients: 9,
     };
     let mut sessions = SessionTotals { resumed: 8, ..SessionTotals::default() };
     sessions.ended(SessionEnd::Expired, true, Duration::from_secs(90));
@@ -200,6 +202,8 @@ fn health_checks_and_totals_belong_to_a_service_that_exists() {
         bytes_in: 10,
         bytes_out: 12,
         log_lines_dropped: 14,
+        slow_clients: 16,
+        vanished_clients: 18,
     };
     let stored = store.totals().unwrap()[&id(1)].clone();
     assert_eq!((stored.totals, stored.rules["eu"].connections), (totals, 2));
