@@ -219,6 +219,7 @@ impl Listeners {
         address: SocketAddr,
         stop: CancellationToken,
     ) -> io::Result<()> {
+        myagent_handover::vanish::watch_clients(&listener)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let make = self.make_router.get().ok_or_else(|| io::Error::other("the API is not ready yet"))?;
         let router = make(Transport::Tcp { address });

@@ -23,6 +23,9 @@ const PROBE: &str = "x-myagent-probe";
 /// Accepts until it is dropped; so do the connections.
 pub(crate) async fn accept(inner: Rc<Inner>, listener: TcpListener) {
     let mut tasks = JoinSet::new();
+    if let Err(error) = myagent_handover::vanish::watch_clients(&listener) {
+        tracing::warn!(%error, "clients of the agent's own port that vanish will be noticed late");
+    }
     loop {
         while tasks.try_join_next().is_some() {}
         match listener.accept().await {

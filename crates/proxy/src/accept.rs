@@ -24,9 +24,9 @@ const BATCH: usize = 32;
 /// Flags of accepted sockets.
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// A listening socket. Its clients inherit `TCP_NODELAY` from it, which saves a call for each.
+/// A listening socket. Its clients inherit from it how they are sent to and watched, which saves calls for each.
 pub(crate) fn watch(listener: std::net::TcpListener) -> io::Result<Watched> {
-    rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
+    myagent_handover::vanish::watch_clients(&listener)?;
     Watched::new(OwnedFd::from(listener), Interest::READABLE)
 }
 

@@ -77,6 +77,7 @@ fn main() -> Outcome {
         instance: "cost-0".to_owned(),
         slow_client: Duration::from_secs(30),
     };
+    myagent_handover::vanish::watch_clients(&clients)?;
     let client = TcpStream::connect(clients.local_addr()?)?;
     let (stream, address) = clients.accept()?;
     stream.set_nonblocking(true)?;

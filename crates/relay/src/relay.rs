@@ -12,6 +12,7 @@ use crate::table::Table;
 use crate::upstream::{self, ANSWER_TIMEOUT, Answer, HANDSHAKE_TIMEOUT, UpstreamError};
 use myagent_core::service::Endpoint;
 use myagent_core::wire::handover::Refusal;
+use myagent_handover::vanish::allow_slowness;
 use myagent_tls::{Stream, Trust};
 use std::cell::RefCell;
 use std::io::Write;
@@ -168,7 +169,9 @@ impl Relay {
         if let Some(session) = &request.session {
             entry.set_session(session);
         }
-        let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+        // The rest of what is said of its socket it has from its listener.
+        let watched = allow_slowness(&stream, self.slow_client).and_then(|()| TcpStream::from_std(stream));
+        let stream = match watched {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(connection_id = %offer.connection_id, %error, "failed to watch a client's socket");

@@ -6,6 +6,7 @@ pub use body::Body;
 
 use crate::handshake::{MAX_HEADERS, push_header};
 use crate::relay::Target;
+use myagent_handover::vanish::give_up_after;
 use myagent_tls::{Stream, Trust};
 use std::io;
 use std::time::Duration;
@@ -113,14 +114,17 @@ pub async fn connect(target: &Target, trust: &Trust) -> Result<Stream, UpstreamE
     })
 }
 
-/// A far end that vanished without a word is noticed after about two minutes.
+/// A far end that vanished without a word is noticed after this time, whether something was sent to it or not.
+pub const GONE_AFTER: Duration = Duration::from_mins(2);
+
+/// Has the kernel ask and count. It has no say in local agents: their network cannot vanish, and they may think for long
+/// without reading.
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     use rustix::net::sockopt;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, Duration::from_mins(1))?;
     sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15))?;
-    sockopt::set_tcp_keepcnt(stream, 4)?;
-    Ok(())
+    give_up_after(stream, GONE_AFTER)
 }
 
 /// Sends a request and reads the answer's head, within `limit`. `is_head`: the answer has no body whatever it says.

@@ -13,6 +13,7 @@ pub mod manager;
 pub mod processes;
 pub mod stand_in;
 pub mod tls;
+pub mod vanish;
 pub mod wait;
 
 pub use chaos::{Chaos, Trouble};

@@ -38,4 +38,5 @@ mod side_by_side;
 mod statistics;
 mod tls;
 mod upgrade;
+mod vanish;
 mod wire;

@@ -7,7 +7,9 @@ use crate::moving::COME_BACK;
 use crate::session::{Standing, parse_id};
 use crate::text::quote;
 use myagent_core::ConnectionId;
+use myagent_core::config::ServiceConfig;
 use myagent_core::wire::handover::Moved;
+use myagent_handover::vanish::allow_slowness;
 use myagent_relay::codec::MessageReader;
 use myagent_relay::handshake::Upgrade;
 use myagent_relay::table::Entry;
@@ -90,8 +92,9 @@ impl Inner {
         stream: tokio::net::TcpStream,
         unread: &[u8],
     ) -> (Rc<Conn>, OwnedReadHalf, MessageReader) {
-        // Small answers must not wait for the acknowledgement of earlier ones; without it they are only slower.
-        let _ = stream.set_nodelay(true);
+        // The rest of what is said of its socket it has from its listener. If this fails, a client may be given up before our
+        // own patience with it is over.
+        let _ = allow_slowness(&stream, ServiceConfig::seconds(self.config.config.slow_client_timeout));
         let (read, write) = stream.into_split();
         let conn = Rc::new(Conn::new(id, entry, write));
         let mut reader = MessageReader::new(self.config.config.max_message_kb as usize * 1024);

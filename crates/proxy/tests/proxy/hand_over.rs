@@ -26,6 +26,19 @@ async fn a_client_arrives_with_its_head_and_what_came_behind_it() {
     assert_eq!(within("the end", client.read(&mut [0; 8])).await.unwrap(), 0);
 }
 
+/// The runner need not be told, and the manager may die.
+#[tokio::test]
+async fn the_kernel_watches_clients_wherever_they_go() {
+    use rustix::net::sockopt;
+    let mut runner = FakeRunner::start(1, 0);
+    let door = Door::open(one_thread(), weather([runner.instance.clone()])).await;
+    let _client = door.client("/").await;
+    let taken = runner.next().await.take().await;
+    assert!(sockopt::tcp_nodelay(&taken).unwrap() && sockopt::socket_keepalive(&taken).unwrap());
+    assert_eq!(sockopt::tcp_keepidle(&taken).unwrap().as_secs(), 30);
+    assert_eq!(sockopt::tcp_user_timeout(&taken).unwrap(), 60_000);
+}
+
 #[tokio::test]
 async fn a_conversation_outlives_the_proxy() {
     let mut runner = FakeRunner::start(1, 0);

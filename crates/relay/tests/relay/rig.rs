@@ -67,6 +67,7 @@ impl Rig {
         };
         let relay = Relay::new(config, table.clone());
         let (listener, front) = listen().await?;
+        myagent_handover::vanish::watch_clients(&listener)?;
         let given_back = Rc::<RefCell<Vec<_>>>::default();
         let rig = Self { table, front, given_back: Rc::clone(&given_back) };
         spawn_local(async move {
