@@ -3,7 +3,7 @@
 use crate::fleet::{
     PATIENCE, Process, fake, is_soak, manager, number, register, rounds, start_fake, wait_for_state,
 };
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use myagent_core::view::ServiceView;
 use myagent_store::{SecretKey, Store};
 use myagent_testkit::manager::Server;
@@ -11,7 +11,11 @@ use myagent_testkit::{EventClient, TestManager, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Words of an answer of the agent file.
@@ -28,6 +32,16 @@ class Agent:
         for number in range(100):
             yield f"{number} "
             await asyncio.sleep(0.02)
+
+agent = Agent()
+"#;
+
+/// Says what it is told, in two pieces.
+const ECHO: &str = r#"
+class Agent:
+    async def astream(self, message):
+        yield "echo: "
+        yield message
 
 agent = Agent()
 "#;
@@ -134,6 +148,77 @@ async fn in_the_middle_of_every_answer() -> Result<()> {
     late.ask().await?;
     late.finish().await?;
     check_numbers(&manager).await
+}
+
+/// Answers that each of these clients has got.
+type Answers = Vec<Arc<AtomicUsize>>;
+
+/// Talks until told to stop; every answer must be the right one, and come.
+async fn talk_on(
+    mut client: EventClient,
+    session: String,
+    answers: Arc<AtomicUsize>,
+    stop: watch::Receiver<bool>,
+) -> Result<()> {
+    while !*stop.borrow() {
+        let text = format!("message {}", answers.load(Ordering::Relaxed));
+        let answer = client.turn(&session, &text).await?.pop().context("no answer")?;
+        ensure!(answer["content"].as_str().is_some_and(|content| content.trim() == format!("echo: {text}")));
+        client.received.clear();
+        answers.fetch_add(1, Ordering::Relaxed);
+    }
+    client.close().await
+}
+
+/// Waits until each client has had `more` answers from now on.
+async fn all_go_on(answers: &Answers, more: usize, what: &str) {
+    let wanted: Vec<_> = answers.iter().map(|count| count.load(Ordering::Relaxed) + more).collect();
+    wait_for(PATIENCE, what, async || {
+        let all = answers.iter().zip(&wanted).all(|(count, wanted)| count.load(Ordering::Relaxed) >= *wanted);
+        all.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_thousand_who_talk_notice_nothing() -> Result<()> {
+    let manager = manager()?;
+    let mut server = manager.up().await?;
+    std::fs::write(manager.work_dir().join("agent.py"), ECHO)?;
+    manager.ok(&["register", "file", "agent.py", "--replicas", "2", "--auto-start"]).await?;
+    start_fake(&manager, "command", &["--replicas", "2"], &["--delay", "0.01"]).await?;
+    let before = identity(&manager).await?;
+    let count = rounds(40, 1000);
+    let (stop, stopped) = watch::channel(false);
+    let (mut talking, mut answers) = (JoinSet::new(), Answers::new());
+    for client in 0..count {
+        let url = server.ws_url(if client % 2 == 0 { "/s/file/" } else { "/s/command/" })?;
+        let mut client = EventClient::connect(&url).await?;
+        let session = client.create_session().await?;
+        answers.push(Arc::default());
+        let mine = Arc::clone(answers.last().context("no client")?);
+        talking.spawn(talk_on(client, session, mine, stopped.clone()));
+    }
+    all_go_on(&answers, 1, "everybody talks").await;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..rounds(3, 10) {
+        server.signal(Signal::KILL);
+        assert_eq!(server.wait().await?, 128 + 9);
+        all_go_on(&answers, 2, "everybody goes on without a manager").await;
+        // One who has ended has ended badly: nobody was told to stop.
+        assert!(talking.try_join_next().is_none(), "a conversation was cut");
+        server = manager.up().await?;
+        slowest = slowest.max(settled(&manager, 4, count).await?);
+        assert_eq!(identity(&manager).await?, before);
+        all_go_on(&answers, 1, "everybody goes on under the next one").await;
+    }
+    stop.send_replace(true);
+    while let Some(done) = talking.join_next().await {
+        done??;
+    }
+    let sum: usize = answers.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+    eprintln!("{count} clients, {sum} answers, slowest to know all again {slowest:?}");
+    Ok(())
 }
 
 /// Every number that was printed is in the logs, once and in order.
