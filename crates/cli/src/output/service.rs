@@ -144,21 +144,21 @@ fn health(health: Health, checked: Option<Timestamp>, now: Timestamp) -> String 
 
 fn clients(view: &ServiceView) -> String {
     let stats = &view.stats;
-    let mut text = format!(
-        "{}; since registration {}, {} messages in, {} out",
+    let dropped = [(stats.totals.slow_clients, "slow"), (stats.totals.vanished_clients, "vanished")];
+    // Rare, and worth a look.
+    let dropped: Vec<_> = dropped
+        .into_iter()
+        .filter(|(clients, _)| *clients > 0)
+        .map(|(clients, what)| format!(", {clients} {what}"))
+        .collect();
+    format!(
+        "{}; since registration {}, {} messages in, {} out{}",
         count(stats.active_connections as usize, "connection"),
         count(stats.totals.connections as usize, "connection"),
         stats.totals.messages_in,
         stats.totals.messages_out,
-    );
-    // Rare, and worth a look.
-    for (clients, what) in [(stats.totals.slow_clients, "slow"), (stats.totals.vanished_clients, "vanished")]
-    {
-        if clients > 0 {
-            text += &format!(", {clients} {what}");
-        }
-    }
-    text
+        dropped.concat(),
+    )
 }
 
 /// Of an agent file; we do not know those of others.
