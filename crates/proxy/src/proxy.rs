@@ -124,12 +124,13 @@ impl Proxy {
         });
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (sender, commands) = mpsc::channel(COMMANDS);
+            let (made, outcome) = std::sync::mpsc::sync_channel(1);
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
                 .name(format!("proxy-{number}"))
-                .spawn(move || thread::run(&runtime, shared, commands))?;
+                .spawn(move || thread::run(&made, shared, commands))?;
+            outcome.recv().map_err(|_| io::Error::other("a thread ended at its start"))??;
             threads.push(sender);
         }
         Ok(Self { inner: Arc::new(Inner { shared, threads, next_listener: AtomicU64::new(1) }) })

@@ -19,10 +19,11 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
-use tokio::runtime::Runtime;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -67,12 +68,26 @@ pub(crate) struct Thread {
     pub(crate) closing: CancellationToken,
 }
 
-/// The thread's whole life.
-pub(crate) fn run(runtime: &Runtime, shared: Arc<Shared>, commands: mpsc::Receiver<Command>) {
-    let local = LocalSet::new();
-    let done = local.block_on(runtime, serve(shared, commands));
+/// The thread's whole life. Whether it could begin is told first.
+pub(crate) fn run(made: &SyncSender<io::Result<()>>, shared: Arc<Shared>, commands: mpsc::Receiver<Command>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = match builder.enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = made.send(Err(error));
+            return;
+        }
+    };
+    let _ = made.send(Ok(()));
+    // A task like the others: what is given to `block_on` itself is polled whenever anything at all happens.
+    let done = runtime.block_on(async {
+        // It is never cancelled; if it panics, so does the thread.
+        spawn_local(serve(shared, commands))
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    });
     // Everything of this thread is closed before the handle is told.
-    drop(local);
+    drop(runtime);
     if let Some(done) = done {
         let _ = done.send(());
     }

@@ -16,7 +16,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::LocalSet;
+use tokio::runtime::LocalOptions;
 use tokio::time::Instant;
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -90,8 +90,9 @@ fn main() -> Outcome {
         attempt: 0,
     };
     let both = std::thread::spawn(move || exchange(client, &agents, count));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
         let table = Table::new(Arc::new(Epoch), Duration::from_secs(30), 0);
         let relay = Relay::new(config, table);
         let client = Client { offer, head: HEAD.to_vec(), rest: Vec::new(), stream };

@@ -70,6 +70,8 @@ struct Active {
     linger: Option<Instant>,
     /// When the frame that is passing is cut short, or (there is none) the stream ends without a close frame.
     cut_by: Option<Instant>,
+    /// The timer was looked at since it was set, and so will wake the task.
+    timer_watched: bool,
     /// It was asked to close.
     leaving: bool,
     /// It was asked to close once the agent's connection has ended.
@@ -103,6 +105,7 @@ impl Conversation {
             ending: None,
             linger: None,
             cut_by: None,
+            timer_watched: false,
             leaving: false,
             farewell: None,
         };
@@ -111,7 +114,7 @@ impl Conversation {
     }
 
     /// Moves the bytes until both sides are done, then enters the end into the table. Dropped before, both sockets close and
-    /// the connection is recorded as 1006.
+    /// the connection is recorded as 1006. To be given to one task whole: its timer wakes the task that polled it first.
     pub async fn run(self) {
         let Some(mut active) = self.active else { return };
         {
@@ -167,7 +170,12 @@ impl Active {
             let deadline = self.deadline();
             if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
+                self.timer_watched = false;
             }
+            if self.timer_watched && !timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            self.timer_watched = true;
             if timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
@@ -176,6 +184,7 @@ impl Active {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(self.deadline().max(now + Duration::from_millis(1)));
+            self.timer_watched = false;
         }
     }
 

@@ -7,7 +7,7 @@
 //! * [`relay`]: the transparent relay to a command agent or an external service; [`scanner`] follows its frames,
 //!   [`request`] and [`upstream`] make its handshake.
 //!
-//! Everything here lives on one thread: no lock, no `Send`. It runs in a `LocalSet` of a current-thread runtime.
+//! Everything here lives on one thread: no lock, no `Send`. It runs in a `LocalRuntime` (or a `LocalSet`).
 
 pub mod client;
 pub mod codec;

@@ -169,18 +169,8 @@ impl Relay {
         if let Some(session) = &request.session {
             entry.set_session(session);
         }
-        // The rest of what is said of its socket it has from its listener.
-        let watched = allow_slowness(&stream, self.slow_client).and_then(|()| TcpStream::from_std(stream));
-        let stream = match watched {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(connection_id = %offer.connection_id, %error, "failed to watch a client's socket");
-                entry.close(1006, "the client's socket could not be used");
-                return Conversation::over();
-            }
-        };
         let connection_id = offer.connection_id.to_string();
-        let head = answer.client_head(&[
+        let mut to_client = answer.client_head(&[
             ("X-MyAgent-Service", &self.service),
             ("X-MyAgent-Instance", &self.instance),
             ("X-MyAgent-Connection-Id", &connection_id),
@@ -193,8 +183,22 @@ impl Relay {
         } else {
             Mode::Http { status: answer.status, body: Box::new(answer.body) }
         };
+        // It fits into the socket's empty buffer, so that nobody has to wait until it is known to be writable. Whoever is
+        // gone already is noticed later.
+        let sent = (&stream).write(&to_client).unwrap_or(0);
+        to_client.drain(..sent);
+        // The rest of what is said of its socket it has from its listener.
+        let watched = allow_slowness(&stream, self.slow_client).and_then(|()| TcpStream::from_std(stream));
+        let stream = match watched {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(connection_id = %offer.connection_id, %error, "failed to watch a client's socket");
+                entry.close(1006, "the client's socket could not be used");
+                return Conversation::over();
+            }
+        };
         let opening = Opening {
-            to_client: head,
+            to_client,
             from_agent: answer.rest,
             from_client: if request.upgrade { rest } else { Vec::new() },
         };

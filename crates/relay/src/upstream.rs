@@ -138,7 +138,8 @@ pub async fn exchange(
     let exchanging = async {
         let failed = |source| UpstreamError::Exchange { to: to.to_owned(), source };
         for part in request.iter().filter(|part| !part.is_empty()) {
-            stream.write_all(part).await.map_err(failed)?;
+            let sent = stream.send_now(part).map_err(failed)?;
+            stream.write_all(&part[sent..]).await.map_err(failed)?;
         }
         stream.flush().await.map_err(failed)?;
         let mut bytes = Vec::with_capacity(1024);

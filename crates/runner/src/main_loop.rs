@@ -32,9 +32,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
+use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -83,9 +84,15 @@ fn try_run(clock: Arc<dyn Clock>) -> Result<(), SetupError> {
     let open_files = raise_open_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .map_err(failed("make the runtime"))?;
-    let result = LocalSet::new().block_on(&runtime, serve(spec, clock, open_files));
+    // A task like the others: what is given to `block_on` itself is polled whenever anything at all happens, so with every
+    // message of every client.
+    let result = runtime.block_on(async {
+        let serving = tokio::task::spawn_local(serve(spec, clock, open_files));
+        // It is never cancelled; if it panics, so does the process.
+        serving.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    });
     // A thread that hangs on the disk must not keep the process.
     runtime.shutdown_background();
     result

@@ -1,5 +1,7 @@
 //! A socket, with TLS on it or without.
 
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::SendFlags;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,6 +26,18 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Sends what the socket takes at once, without waiting until the runtime has heard that it takes any: for the first
+    /// bytes on a new one. Returns how many that were, 0 with TLS.
+    pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let Self::Plain(socket) = self else { return Ok(0) };
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match retry_on_intr(|| rustix::net::send(socket, bytes, flags)) {
+            Ok(sent) => Ok(sent),
+            Err(Errno::AGAIN) => Ok(0),
+            Err(error) => Err(error.into()),
         }
     }
 }
