@@ -14,6 +14,7 @@ mod relay_echo;
 mod relay_idle;
 mod relay_tokens;
 mod routing;
+mod rule_change;
 mod runner_memory;
 mod setup;
 mod start;
@@ -149,4 +150,9 @@ pub(crate) const CASES: &[Case] = &[
     case("routing", "one routing decision among 1,000 instances and 1,000 rules", |bench, report| {
         Box::pin(std::future::ready(routing::run(bench, report)))
     }),
+    case(
+        "rule-change",
+        "a rule is changed under a load of new connections: when they follow it",
+        |bench, report| Box::pin(rule_change::run(bench, report)),
+    ),
 ];
