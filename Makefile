@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check gates fmt gen bench bench-proxy soak fuzz conformance coverage audit
+.PHONY: help setup run demo test check gates fmt gen bench bench-proxy bench-many soak fuzz conformance coverage audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -45,6 +45,9 @@ bench: ## measure, side by side with others; half an hour
 
 bench-proxy: ## only the front door, the relay and routing, beside other proxies; twelve minutes. ARGS go to bench/proxy.sh
 	@bench/proxy.sh $(ARGS)
+
+bench-many: ## 30,000 conversations at once, and 9,000 through one relay; four minutes. ARGS go to bench/many.sh
+	@bench/many.sh $(ARGS)
 
 soak: ## the stories with their big counts: 50 trees, 20 managers killed, floods of 20 s; a quarter of an hour
 	MYAGENT_SOAK=1 cargo nextest run --locked --package myagent-cli --test e2e --profile soak
