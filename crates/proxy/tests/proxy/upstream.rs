@@ -122,9 +122,14 @@ impl Asked {
 
 /// Everything up to and with this text, and what came along.
 pub(crate) async fn read_until(client: &mut TcpStream, text: &str) -> String {
+    read_while(client, |read| !read.contains(text)).await
+}
+
+/// Everything that comes while this holds.
+pub(crate) async fn read_while(client: &mut TcpStream, goes_on: impl Fn(&str) -> bool) -> String {
     let mut bytes = Vec::new();
-    while !String::from_utf8_lossy(&bytes).contains(text) {
-        let count = within(text, client.read_buf(&mut bytes)).await.unwrap();
+    while goes_on(&String::from_utf8_lossy(&bytes)) {
+        let count = within("an answer", client.read_buf(&mut bytes)).await.unwrap();
         assert!(count > 0, "the end came first: {}", String::from_utf8_lossy(&bytes));
     }
     String::from_utf8(bytes).unwrap()
