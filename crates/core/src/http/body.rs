@@ -175,7 +175,7 @@ impl Chunk {
     fn next(self, byte: u8) -> Option<Self> {
         match (self, byte) {
             (Self::Size(_, 0), b'\r' | b';') => None,
-            (Self::Size(size, _), b'\r') => Some(Self::SizeEnd(size)),
+            (Self::Size(size, _) | Self::Extension(size, _), b'\r') => Some(Self::SizeEnd(size)),
             (Self::Size(size, _), b';') => Some(Self::Extension(size, 0)),
             (Self::Size(size, digits), _) => {
                 let digit = char::from(byte).to_digit(16)?;
@@ -183,7 +183,6 @@ impl Chunk {
                 let size = (digits < 16).then_some(size)?.checked_mul(16)?;
                 Some(Self::Size(size + u64::from(digit), digits + 1))
             }
-            (Self::Extension(size, _), b'\r') => Some(Self::SizeEnd(size)),
             (Self::Extension(..), b'\n') | (Self::Extension(_, MAX_EXTENSION), _) => None,
             (Self::Extension(size, length), _) => Some(Self::Extension(size, length + 1)),
             (Self::SizeEnd(0), b'\n') => Some(Self::Trailer(false, 0)),

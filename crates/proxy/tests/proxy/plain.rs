@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn a_request_goes_to_the_agent_and_its_answer_comes_back() {
@@ -76,7 +77,7 @@ async fn a_kept_connection_makes_many_requests_and_may_become_a_websocket() {
     asked.say("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").await;
     let answer = read_until(&mut client, "\r\n\r\n").await;
     assert!(answer.contains("\r\nContent-Length: 1000\r\nConnection: keep-alive\r\n"), "{answer}");
-    client.write_all(upgrade[9..].as_bytes()).await.unwrap();
+    client.write_all(&upgrade.as_bytes()[9..]).await.unwrap();
     let arrived = runner.next().await;
     assert_eq!(arrived.head, upgrade);
     assert_connected(&mut client, &mut arrived.take().await).await;
@@ -140,7 +141,7 @@ async fn large_bodies_pass_both_ways() {
         let client = door.raw(b"").await;
         let (mut from_door, mut to_door) = client.into_split();
         let (sent, body) = (body.clone(), body.clone());
-        let sender = tokio::spawn(async move {
+        let sender = beside(async move {
             if is_chunked {
                 let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
                 to_door.write_all(head).await.unwrap();
@@ -159,8 +160,8 @@ async fn large_bodies_pass_both_ways() {
         let mut asked = agent.asked().await;
         let got = if is_chunked { asked.chunks().await } else { asked.bytes(body.len()).await };
         assert!(got == body, "another body came");
-        let to_door = within("all is sent", sender).await.unwrap();
-        let writer = tokio::spawn(async move {
+        let to_door = done("all is sent", sender).await;
+        let writer = beside(async move {
             asked.say(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len())).await;
             asked.write(&body).await;
             body
@@ -171,7 +172,7 @@ async fn large_bodies_pass_both_ways() {
         }
         let mut got = vec![0; 5_000_000];
         within("the body", from_door.read_exact(&mut got)).await.unwrap();
-        assert!(got == writer.await.unwrap(), "another body came back");
+        assert!(got == done("the body is written", writer).await, "another body came back");
         drop(to_door);
     }
 }
@@ -396,14 +397,14 @@ async fn whoever_is_too_slow_is_not_waited_for() {
     // It does not read.
     let client = door.raw(b"POST / HTTP/1.1\r\nContent-Length: 50000000\r\n\r\n").await;
     let (mut from_door, mut to_door) = client.into_split();
-    let sender = tokio::spawn(async move { to_door.write_all(&vec![0; 50_000_000]).await.is_err() });
+    let sender = beside(async move { to_door.write_all(&vec![0; 50_000_000]).await.is_err() });
     let asked = agent.asked().await;
     let mut answer = Vec::new();
     // The client still sends, so that the end may be a broken one.
     let _ = within("the end", from_door.read_to_end(&mut answer)).await;
     assert!(answer.starts_with(b"HTTP/1.1 504 "), "{}", String::from_utf8_lossy(&answer));
     drop((asked, from_door));
-    assert!(within("the sender", sender).await.unwrap());
+    assert!(done("the sender", sender).await);
     // The client does not send.
     let mut client = door.raw(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nbod").await;
     let mut asked = agent.asked().await;
@@ -519,7 +520,7 @@ async fn an_external_service_is_asked_beside_its_socket() {
         ..runner.instance.clone()
     };
     door.publish(weather([instance]));
-    let answering = tokio::spawn(async move {
+    let answering = beside(async move {
         for _ in 0..3 {
             let (mut stream, _) = agent.listener.accept().await.unwrap();
             // It speaks something else.
@@ -528,7 +529,7 @@ async fn an_external_service_is_asked_beside_its_socket() {
     });
     let answer = door.answer("GET /s/weather HTTP/1.1\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("TLS"), "{answer}");
-    answering.await.unwrap();
+    done("the answers", answering).await;
 }
 
 #[tokio::test]
@@ -541,11 +542,11 @@ async fn a_shutdown_waits_for_requests_and_not_for_those_who_say_nothing() {
     let mut client = door.raw(b"GET / HTTP/1.1\r\n\r\n").await;
     let mut asked = agent.asked().await;
     let proxy = door.proxy.clone();
-    let ending = tokio::spawn(async move { proxy.shut_down(Duration::from_secs(19)).await });
+    let ending = beside(async move { proxy.shut_down(Duration::from_secs(19)).await });
     assert_eq!(within("the end of the idle one", idle.read(&mut [0; 8])).await.unwrap(), 0);
     asked.say("HTTP/1.1 204 No\r\n\r\n").await;
     assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 204 "));
-    within("the shutdown", ending).await.unwrap();
+    done("the shutdown", ending).await;
 }
 
 #[tokio::test]
@@ -556,12 +557,12 @@ async fn a_shutdown_tells_those_whose_time_is_up() {
     let mut client = door.raw(b"GET / HTTP/1.1\r\n\r\n").await;
     let _asked = agent.asked().await;
     let proxy = door.proxy.clone();
-    let ending = tokio::spawn(async move { proxy.shut_down(Duration::from_millis(50)).await });
+    let ending = beside(async move { proxy.shut_down(Duration::from_millis(50)).await });
     let mut answer = String::new();
     within("the end", client.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("shutting down"), "{answer}");
     drop(client);
-    within("the shutdown", ending).await.unwrap();
+    done("the shutdown", ending).await;
 }
 
 /// The answer, with a body of that length.
@@ -571,4 +572,16 @@ async fn read_answer(client: &mut TcpStream, length: usize) -> String {
     let mut body = vec![0; length - had.len()];
     within("the body", client.read_exact(&mut body)).await.unwrap();
     head + &String::from_utf8(body).unwrap()
+}
+
+/// Something that goes on meanwhile.
+fn beside<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinSet<T> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(task);
+    tasks
+}
+
+/// What came of it.
+async fn done<T: 'static>(what: &str, mut tasks: JoinSet<T>) -> T {
+    within(what, tasks.join_next()).await.unwrap().unwrap()
 }
