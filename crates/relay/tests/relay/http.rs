@@ -1,9 +1,9 @@
 //! Answers that do not open a WebSocket, and agents that do not answer.
 
 use crate::rig::*;
+use myagent_core::http::Upstream;
 use myagent_core::service::Endpoint;
 use myagent_core::wire::handover::Refusal;
-use myagent_core::http::Upstream;
 use myagent_tls::Trust;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

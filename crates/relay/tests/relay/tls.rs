@@ -2,10 +2,10 @@
 
 use crate::rig::*;
 use futures_util::{SinkExt, StreamExt};
+use myagent_core::http::Upstream;
 use myagent_core::service::Endpoint;
 use myagent_core::wire::handover::Refusal;
 use myagent_relay::codec::{Opcode, write_frame, write_masked_frame};
-use myagent_core::http::Upstream;
 use myagent_testkit::tls::{Authority, TlsStream};
 use myagent_tls::Trust;
 use std::time::Duration;
