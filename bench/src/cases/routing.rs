@@ -103,6 +103,7 @@ fn service(number: u128, instances: u32) -> RoutedService {
         name: format!("{name}-{index}").into(),
         start_id: StartId(Uuid::nil()),
         takeover: Arc::from(Path::new("/nowhere")),
+        upstream: None,
         eligible: true,
         may_become_eligible: false,
         max_places: 0,

@@ -8,6 +8,7 @@ use crate::answer::Answer;
 use crate::client::{Client, Socket};
 use crate::head::{self, Head, HeadError, Kind};
 use crate::journey::Journey;
+use crate::plain;
 use crate::proxy_protocol;
 use crate::route::{self, Step};
 use crate::thread::Thread;
@@ -61,7 +62,7 @@ pub(crate) fn first_look(thread: &Rc<Thread>, socket: OwnedFd, peer: SocketAddr)
 
 /// Hands a client over at once; if something has to be waited for, in a task.
 fn hand_over(thread: &Rc<Thread>, client: Client, head: Head) {
-    let step = route::next_step(thread, &client, true, &Journey::default());
+    let step = route::next_step(thread, &client, &Journey::default());
     let (client, step) = match step {
         Step::Offer(link, why, pool) => match link.try_offer(thread, client, why) {
             Ok(()) => return,
@@ -93,6 +94,7 @@ fn introduce(thread: &Thread, client: &mut Client, peer: SocketAddr, head: &Head
 async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_announced: bool) {
     // Only a socket that is gone cannot be watched.
     let Ok(mut client) = client.watch() else { return };
+    let mut is_first = true;
     loop {
         let Socket::Watched(stream) = &client.socket else { return };
         if std::mem::take(&mut is_announced) {
@@ -102,8 +104,14 @@ async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_
                 Err(error) => return give_up(&thread, client, &error).await,
             }
         }
+        let is_between = !std::mem::take(&mut is_first) && client.bytes.is_empty();
         let reading = head::read(stream, &thread.scratch, &mut client.bytes);
-        let head = match in_time(&thread, reading).await {
+        let read = tokio::select! {
+            read = in_time(&thread, reading) => read,
+            // Nobody waits for a request that may never come.
+            () = thread.finishing.cancelled(), if is_between => return,
+        };
+        let head = match read {
             Ok(head) => head,
             Err(error) => return give_up(&thread, client, &error).await,
         };
@@ -118,11 +126,13 @@ async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_
                 }
                 return route::route(thread, client, head, Journey::default(), None).await;
             }
-            Kind::Plain => match route::next_step(&thread, &client, false, &Journey::default()) {
-                Step::Refuse(reason, recoverable) => {
-                    return route::refuse(&thread, client, &head, reason, recoverable).await;
+            Kind::Plain => match plain::serve(&thread, client, &head).await {
+                Some(served) => {
+                    client = served;
+                    client.connection_id = ConnectionId((thread.shared.random_id)());
+                    continue;
                 }
-                _ => Answer::upgrade_required(),
+                None => return,
             },
         };
         let Ok(mut stream) = client.socket.watched() else { return };

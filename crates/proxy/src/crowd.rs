@@ -30,6 +30,11 @@ impl Crowd {
         Rc::new(Self { most: most.max(1), here: Cell::new(0), left: Notify::new(), slow: RefCell::default() })
     }
 
+    /// How many there may be.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Comes in.
     pub(crate) fn seat(self: &Rc<Self>) -> Seat {
         self.here.set(self.here.get() + 1);

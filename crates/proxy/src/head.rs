@@ -54,6 +54,8 @@ pub(crate) struct Head {
     pub(crate) is_head_method: bool,
     /// Another request may follow, right behind this one: it has no body, and its client keeps the connection open.
     pub(crate) keeps_alive: bool,
+    /// Its client closes the connection after it.
+    pub(crate) closes: bool,
     /// The service it names.
     pub(crate) service: Option<Box<str>>,
     /// The web page that sent it.
@@ -173,6 +175,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
         kind,
         is_head_method: method == "HEAD",
         keeps_alive: !close && !has_body,
+        closes: close,
         service: Target::parse(target).service.map(Box::from),
         origin,
     }))
@@ -294,6 +297,7 @@ mod tests {
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", Kind::Plain, false),
         ] {
             assert_eq!((head(text).kind, head(text).keeps_alive), (kind, keeps_alive), "{text}");
+            assert!(!head(text).keeps_alive || !head(text).closes, "{text}");
         }
         assert!(head("HEAD /health HTTP/1.1\r\n\r\n").is_head_method);
         assert_eq!(head("GET / HTTP/1.1\r\nOrigin: http://a\r\n\r\n").origin.as_deref(), Some("http://a"));

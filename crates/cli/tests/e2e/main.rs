@@ -28,6 +28,7 @@ mod moving;
 mod moving_dies;
 mod nothing_left;
 mod other_worker;
+mod plain_http;
 mod ports;
 mod readiness;
 mod recorded;
