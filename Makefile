@@ -52,7 +52,7 @@ soak: ## the stories with their big counts: 50 trees, 20 managers killed, floods
 fuzz: SECONDS ?= 60
 fuzz: ## a minute (or SECONDS=…) of arbitrary bytes for each reader of what others wrote; needs the nightly compiler
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
-	for target in $$(sed -n 's/^name = "\(.*_reader\|.*_event\|.*_scanner\)"/\1/p' fuzz/Cargo.toml); do \
+	for target in $$(sed -n 's/^name = "\(.*_reader\|.*_event\|.*_scanner\|.*_parser\|.*_compiler\)"/\1/p' fuzz/Cargo.toml); do \
 	  mkdir -p "fuzz/corpus/$$target"; \
 	  cargo +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(SECONDS) -max_len=65536; \
 	done
