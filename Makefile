@@ -46,7 +46,7 @@ bench: ## measure, side by side with others; half an hour
 bench-proxy: ## only the front door, the relay and routing, beside other proxies; twelve minutes. ARGS go to bench/proxy.sh
 	@bench/proxy.sh $(ARGS)
 
-soak: ## the stories with their big counts: 50 trees, 20 managers killed, floods of 20 s; a quarter of an hour
+soak: ## the stories with their big counts: 50 trees, 20 managers killed, floods of 20 s, 10,000 half-open handshakes; a quarter of an hour
 	MYAGENT_SOAK=1 cargo nextest run --locked --package myagent-cli --test e2e --profile soak
 
 fuzz: SECONDS ?= 60
