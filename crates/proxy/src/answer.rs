@@ -35,9 +35,14 @@ impl Answer {
             HeadError::TooLarge => "431 Request Header Fields Too Large",
             HeadError::Late => "408 Request Timeout",
             HeadError::Bad(_) => "400 Bad Request",
+            HeadError::Version => "426 Upgrade Required",
             HeadError::Left | HeadError::SentAway => return None,
         };
-        Some(Self::problem(status, Code::InvalidRequest, error.to_string()))
+        let mut answer = Self::problem(status, Code::InvalidRequest, error.to_string());
+        if *error == HeadError::Version {
+            answer.headers.push_str("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+        }
+        Some(answer)
     }
 
     /// A page from elsewhere.

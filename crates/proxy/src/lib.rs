@@ -8,7 +8,7 @@
 //!
 //! Theory of operation: [`Proxy::start`] makes one OS thread per core, each with a single-threaded runtime (`thread`).
 //! Every thread accepts from its own duplicate of the same listener (`accept`). Most clients are handed over at the first
-//! look (`arrive`): `head` parses the request, `admission` lets it in, the pure decision, with `ticks` and `loads`, chooses
+//! look (`arrive`): `head` parses the request, which `strict` keeps unambiguous, `admission` lets it in, the pure decision, with `ticks` and `loads`, chooses
 //! the instance, and `handover` offers the socket to its runner; what is known of its way (`journey`) waits there for the
 //! answer. A client that is slow, or has to wait, gets a task: `arrive` reads its requests, `route` takes it on, where nobody
 //! can serve now in the one `queue` of all threads; where nobody will, `refuse` (WebSocket) or `answer` (plain HTTP) tells it
@@ -25,12 +25,14 @@ mod handover;
 mod head;
 mod journey;
 mod loads;
+pub mod look;
 mod plain;
 mod proxy;
 mod proxy_protocol;
 mod queue;
 mod refuse;
 mod route;
+mod strict;
 mod thread;
 mod ticks;
 

@@ -1,6 +1,7 @@
 //! Stories: the real binary, real agents, real sockets. One file per story; `docs/testing.md` tells how they are written.
 #![expect(clippy::unwrap_used, reason = "a story that fails shall say where")]
 
+mod abuse_front;
 mod abuse_relay;
 mod acceptance;
 mod adapters;
