@@ -6,6 +6,8 @@ use myagent_core::http::Upstream;
 use myagent_core::routing::{RoutedInstance, RoutedService, RoutingSnapshot};
 use myagent_core::service::Endpoint;
 use myagent_proxy::{ProxyConfig, ProxyEvent, Requests};
+use myagent_testkit::tls::Authority;
+use myagent_tls::Trust;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -530,6 +532,44 @@ async fn an_external_service_is_asked_beside_its_socket() {
     let answer = door.answer("GET /s/weather HTTP/1.1\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("TLS"), "{answer}");
     done("the answers", answering).await;
+}
+
+#[tokio::test]
+async fn an_external_service_is_reached_over_tls() {
+    let runner = FakeRunner::start(1, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("far.pem");
+    let authority = Authority::new("far").unwrap();
+    authority.write(&file).unwrap();
+    let acceptor = authority.acceptor(&["localhost"], |_| {}).unwrap();
+    let agent = Agent::listen().await;
+    let endpoint = Endpoint::parse(&format!("wss://localhost:{}/ws", agent.address.port())).unwrap();
+    let instance = RoutedInstance {
+        upstream: Some(Arc::new(Upstream::External { endpoint })),
+        ..runner.instance.clone()
+    };
+    let config = ProxyConfig { trust: Trust::file(file), ..one_thread() };
+    let door = Door::open(config, weather([instance])).await;
+    let far = beside(async move {
+        let mut far = acceptor.accept(agent.listener.accept().await.unwrap().0).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(far.read_u8().await.unwrap());
+        }
+        let mut body = vec![0; 300_000];
+        far.read_exact(&mut body).await.unwrap();
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n").await.unwrap();
+        far.write_all(&body).await.unwrap();
+        far.flush().await.unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let body = "0123456789".repeat(30_000);
+    let request = format!("POST /s/weather/up HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n{body}");
+    let mut client = door.raw(request.as_bytes()).await;
+    let answer = read_answer(&mut client, 300_000).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(&body));
+    let head = done("the far end", far).await;
+    assert!(head.starts_with("POST /up HTTP/1.1\r\nHost: localhost:"), "{head}");
 }
 
 #[tokio::test]
