@@ -91,6 +91,7 @@ fn introduce(thread: &Thread, client: &mut Client, peer: SocketAddr, head: &Head
 }
 
 /// Reads a client's requests, and answers them or sends it on. `is_announced`: a header of the PROXY protocol comes first.
+/// What follows the reading is boxed: thousands who never finish their head shall not each hold the memory for it.
 async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_announced: bool) {
     // Only a socket that is gone cannot be watched.
     let Ok(mut client) = client.watch() else { return };
@@ -101,7 +102,7 @@ async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_
             let reading = proxy_protocol::read(stream, &thread.scratch, &mut client.bytes);
             match in_time(&thread, reading).await {
                 Ok(source) => peer = source.unwrap_or(peer),
-                Err(error) => return give_up(&thread, client, &error).await,
+                Err(error) => return Box::pin(give_up(&thread, client, &error)).await,
             }
         }
         let is_between = !std::mem::take(&mut is_first) && client.bytes.is_empty();
@@ -113,7 +114,7 @@ async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_
         };
         let head = match read {
             Ok(head) => head,
-            Err(error) => return give_up(&thread, client, &error).await,
+            Err(error) => return Box::pin(give_up(&thread, client, &error)).await,
         };
         introduce(&thread, &mut client, peer, &head);
         let is_welcome = is_welcome(&thread, &head);
@@ -122,11 +123,11 @@ async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_
             Kind::Health => Answer::health(),
             Kind::WebSocket | Kind::EventStream => {
                 if let Err(denied) = route::admit(&thread, &client) {
-                    return route::deny(&thread, client, &head, denied).await;
+                    return Box::pin(route::deny(&thread, client, &head, denied)).await;
                 }
-                return route::route(thread, client, head, Journey::default(), None).await;
+                return Box::pin(route::route(thread, client, head, Journey::default(), None)).await;
             }
-            Kind::Plain => match plain::serve(&thread, client, &head).await {
+            Kind::Plain => match Box::pin(plain::serve(&thread, client, &head)).await {
                 Some(served) => {
                     client = served;
                     client.connection_id = ConnectionId((thread.shared.random_id)());
@@ -137,7 +138,7 @@ async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_
         };
         let Ok(mut stream) = client.socket.watched() else { return };
         if !head.keeps_alive || !is_welcome {
-            return end(&thread, stream, answer.bytes(false, head.is_head_method).as_bytes()).await;
+            return Box::pin(end(&thread, stream, answer.bytes(false, head.is_head_method).as_bytes())).await;
         }
         if !answer.write(&mut stream, head.is_head_method).await {
             return;

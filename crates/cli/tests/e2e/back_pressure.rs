@@ -7,6 +7,7 @@ use myagent_testkit::client::{Socket, connect};
 use myagent_testkit::manager::Server;
 use myagent_testkit::{TestManager, wait_for};
 use serde_json::json;
+use std::io::Write;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_websockets::Message;
@@ -158,10 +159,11 @@ async fn flood(manager: &TestManager, server: &Server, name: &str, is_file: bool
             .then_some(())
     })
     .await;
-    eprintln!(
+    writeln!(
+        std::io::stderr(),
         "{name}: dropped after {took:?}; {before} KiB, at most {most} KiB; p99 {busy:?}, apart {calm:?} \
          ({count} exchanges), the longest {longest:?}"
-    );
+    )?;
     Ok(())
 }
 

@@ -209,15 +209,19 @@ fn smuggling() -> Vec<Case> {
         case(
             "garbage for chunks",
             post("Transfer-Encoding: chunked", &format!("zz\r\n{inner}")),
-            Then::Plain,
+            Then::Told(400, "its chunks cannot be read"),
         ),
         case(
             "a chunk beyond all numbers",
             post("Transfer-Encoding: chunked", "fffffffffffffffff\r\nx"),
-            Then::Plain,
+            Then::Told(400, "its chunks cannot be read"),
         ),
         case("a request for a body", post("Content-Length: 37", inner), Then::Plain),
-        case("a body that is shorter than it says", post("Content-Length: 1000", inner), Then::Plain),
+        // Whoever closes before the whole body has come has left.
+        Case {
+            leave: Leave::Half,
+            ..case("a body that is shorter than it says", post("Content-Length: 1000", inner), Then::Silence)
+        },
     ]
 }
 
