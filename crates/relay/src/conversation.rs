@@ -118,6 +118,7 @@ impl Conversation {
     /// the connection is recorded as 1006. To be given to one task whole: its timer wakes the task that polled it first.
     pub async fn run(self) {
         let Some(mut active) = self.active else { return };
+        active.down.send_now(&active.client);
         {
             let mut timer = pin!(sleep_until(active.deadline()));
             poll_fn(|context| active.poll(context, timer.as_mut())).await;

@@ -5,8 +5,11 @@
 //! bytes is kept for each direction, and an idle direction keeps none.
 
 use crate::scanner::Scanner;
+use rustix::io::retry_on_intr;
+use rustix::net::SendFlags;
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -97,6 +100,17 @@ impl Flow {
     /// Puts bytes behind what is kept; they go out at the next pump.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.kept.extend_from_slice(bytes);
+    }
+
+    /// Sends what is kept without waiting until the runtime has heard that the sink takes any: for the first bytes on a new
+    /// socket. Whether that failed is told by the next pump.
+    pub(crate) fn send_now(&mut self, sink: impl AsFd) {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match retry_on_intr(|| rustix::net::send(&sink, &self.kept[self.kept_from..], flags)) {
+            Ok(sent) if self.kept_from + sent == self.kept.len() => self.forget_kept(),
+            Ok(sent) => self.kept_from += sent,
+            Err(_) => {}
+        }
     }
 
     /// Ends after what is kept.

@@ -131,7 +131,7 @@ impl Relay {
             entry.set_session(session);
         }
         let connection_id = offer.connection_id.to_string();
-        let mut to_client = answer.client_head(&[
+        let to_client = answer.client_head(&[
             ("X-MyAgent-Service", &self.service),
             ("X-MyAgent-Instance", &self.instance),
             ("X-MyAgent-Connection-Id", &connection_id),
@@ -144,10 +144,6 @@ impl Relay {
         } else {
             Mode::Http { status: answer.status, body: Box::new(answer.body) }
         };
-        // It fits into the socket's empty buffer, so that nobody has to wait until it is known to be writable. Whoever is
-        // gone already is noticed later.
-        let sent = (&stream).write(&to_client).unwrap_or(0);
-        to_client.drain(..sent);
         // The rest of what is said of its socket it has from its listener.
         let watched = allow_slowness(&stream, self.slow_client).and_then(|()| TcpStream::from_std(stream));
         let stream = match watched {

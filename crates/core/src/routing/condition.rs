@@ -4,6 +4,7 @@
 
 use super::field::Field;
 use super::forwarded::parse_network;
+use super::head::Head;
 use super::pairs::Pairs;
 use super::values::{Use, Values};
 use crate::error::FieldError;
@@ -277,6 +278,21 @@ impl Check {
             Matcher::Contains(_) => 2,
             Matcher::Regex(_) => 3,
         }
+    }
+
+    /// How the values begin that it matches.
+    pub(super) fn head(&self) -> Head {
+        match &self.matcher {
+            Matcher::Equals(text) => Head::of_all(text),
+            Matcher::StartsWith(text) => Head::of_longer(text),
+            _ => Head::ANY,
+        }
+    }
+
+    /// It holds for what its operator does not match, and for a value that is not there.
+    #[inline]
+    pub(super) fn is_negated(&self) -> bool {
+        self.negated
     }
 
     /// Whether a request has it whose value lies in that slot.

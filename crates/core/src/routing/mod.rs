@@ -11,6 +11,7 @@ mod explain;
 mod field;
 mod forwarded;
 mod hash;
+mod head;
 pub mod load;
 mod pairs;
 mod plan;

@@ -3,6 +3,7 @@
 
 use super::context::Context;
 use super::field::Field;
+use super::head::first_bytes;
 use super::pairs::Pairs;
 use super::target::{decode, pairs};
 use std::collections::HashMap;
@@ -175,13 +176,15 @@ pub(super) struct Values {
 struct Slot {
     raw: (u32, u32),
     lower: (u32, u32),
+    /// How it begins, in lower case.
+    head: u64,
     address: Option<IpAddr>,
     /// Index of its pairs.
     pairs: Option<u32>,
 }
 
 const ABSENT: Slot =
-    Slot { raw: (u32::MAX, u32::MAX), lower: (u32::MAX, u32::MAX), address: None, pairs: None };
+    Slot { raw: (u32::MAX, u32::MAX), lower: (u32::MAX, u32::MAX), head: 0, address: None, pairs: None };
 
 impl Values {
     /// The value as sent (decoded); none: the request has no such field.
@@ -196,6 +199,12 @@ impl Values {
         let (from, to) = if case_sensitive { slot.raw } else { slot.lower };
         // An absent one lies beyond all text.
         self.text.as_bytes().get(from as usize..to as usize)
+    }
+
+    /// How the value begins, in lower case; zero: the request has no such field.
+    #[inline]
+    pub(super) fn head(&self, slot: u32) -> u64 {
+        self.slots.get(slot as usize).map_or(0, |slot| slot.head)
     }
 
     /// The value as an address, if a condition wants that and it is one.
@@ -238,7 +247,7 @@ impl Values {
         // Writing into a string cannot fail.
         let _ = write!(self.text, "{value}");
         let range = (from as u32, self.text.len() as u32);
-        self.slots[slot as usize] = Slot { raw: range, lower: range, address: None, pairs: None };
+        self.slots[slot as usize] = self.slot(range, range);
     }
 
     fn put(&mut self, slot: u32, value: &str) {
@@ -254,7 +263,12 @@ impl Values {
             self.text[raw.1 as usize..].make_ascii_lowercase();
             lower = (raw.1, self.text.len() as u32);
         }
-        self.slots[slot as usize] = Slot { raw, lower, address: None, pairs: None };
+        self.slots[slot as usize] = self.slot(raw, lower);
+    }
+
+    fn slot(&self, raw: (u32, u32), lower: (u32, u32)) -> Slot {
+        let head = first_bytes(&self.text.as_bytes()[lower.0 as usize..lower.1 as usize]);
+        Slot { raw, lower, head, address: None, pairs: None }
     }
 }
 
