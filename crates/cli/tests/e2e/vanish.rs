@@ -25,14 +25,14 @@ const ASKED: Duration = Duration::from_secs(85);
 /// For what answers to clients only.
 const UNCHECKED: [&str; 5] = ["--set", "ready=tcp", "--set", "health_check_enabled=false", "--auto-start"];
 
-const ECHO: &str = r#"
+const ECHO: &str = r"
 class Agent:
     async def astream(self, message):
         yield message
 
 def create_agent():
     return Agent()
-"#;
+";
 
 /// Says one thing to each client, and then nothing for ever.
 const EVENTS: &str = r#"
@@ -168,7 +168,7 @@ async fn so_is_an_external_service_and_a_local_agent_may_think() -> Result<()> {
         let began = Instant::now();
         // It answers pings meanwhile; the client is not the one who has vanished.
         let end = async { while let Some(Ok(_)) = client.next().await {} };
-        timeout(Duration::from_secs(180), end).await.context("nobody noticed")?;
+        timeout(Duration::from_mins(3), end).await.context("nobody noticed")?;
         ensure!(began.elapsed() > Duration::from_secs(100), "it is not given a chance");
         eprintln!("external service: noticed after {:?}", began.elapsed());
     }
