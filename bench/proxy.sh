@@ -5,9 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cases=(relay-echo relay-rate relay-tokens relay-connect relay-idle hand-over killed-agent routing)
+cases=(relay-echo relay-rate relay-tokens relay-connect relay-idle hand-over killed-agent rule-change routing)
 for argument in "$@"; do
   # One that names a case, and no number of rounds: only what is named is measured.
-  case $argument in relay-* | hand-over | killed-agent | routing) cases=() ;; esac
+  case $argument in relay-* | hand-over | killed-agent | rule-change | routing) cases=() ;; esac
 done
 PEERS=proxies exec bench/run.sh "$@" ${cases[@]+"${cases[@]}"}

@@ -3,7 +3,7 @@
 //!
 //! `bench/run.sh` builds everything and runs all cases; `myagent-bench CASE…` runs some, `--help` lists them. The load generator is in `load`, a
 //! case per file in `cases`. With `agent` or `quick-agent` as its first argument the program is the agent that cases need, with
-//! `load` it puts one load on an address.
+//! `load` it puts one load on an address, with `many-load` it is one of the processes that share a load.
 
 mod by_hand;
 mod cases;
@@ -16,17 +16,18 @@ mod quick_agent;
 mod report;
 
 use anyhow::{Context, Result, bail, ensure};
-use cases::Bench;
+use cases::{Bench, Many};
 use report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: myagent-bench [--rounds N] [--peers DIR] [--all-peers] [CASE…]";
+const USAGE: &str = "usage: myagent-bench [--rounds N] [--peers DIR] [--all-peers] [--conversations N] [--rate N] [--seconds N] [CASE…]";
 
 fn help() -> String {
     let cases = cases::CASES.iter().map(|case| format!("\n  {:<14} {}", case.name, case.about));
     format!(
-        "{USAGE}\n\n--all-peers: Caddy and Traefik, too\n\nCases, all of them if none is named:{}\n\nBy hand: {}",
+        "{USAGE}\n\n--all-peers: Caddy and Traefik, too\n--conversations, --rate, --seconds: of many-conversations and many-relayed; how many, messages a second in all, how \
+         long\n\nCases, all of them if none is named:{}\n\nBy hand: {}",
         cases.collect::<String>(),
         by_hand::USAGE
     )
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
     let mut report = Report::new(std::io::stdout());
     if arguments.next_if(|first| first == "quick-agent").is_some() {
         return finished(quick_agent::main(), &mut report);
+    }
+    if arguments.next_if(|first| first == "many-load").is_some() {
+        return finished(load::many::main(arguments), &mut report);
     }
     if arguments.peek().is_some_and(|first| first == "--help" || first == "-h") {
         report.note(&help());
@@ -66,17 +70,25 @@ fn finished(result: Result<()>, report: &mut Report) -> ExitCode {
 
 fn run(mut arguments: impl Iterator<Item = String>, report: &mut Report) -> Result<()> {
     let (mut rounds, mut peers, mut all_peers, mut wanted) = (5, None, false, Vec::new());
+    let mut many = Many::default();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
             "--peers" => peers = Some(PathBuf::from(arguments.next().context(USAGE)?)),
             "--all-peers" => all_peers = true,
+            "--conversations" => {
+                many.conversations = Some(arguments.next().context(USAGE)?.parse().context(USAGE)?)
+            }
+            "--rate" => many.rate = arguments.next().context(USAGE)?.parse().context(USAGE)?,
+            "--seconds" => many.seconds = arguments.next().context(USAGE)?.parse().context(USAGE)?,
             name if cases::CASES.iter().any(|case| case.name == name) => wanted.push(argument),
             _ => bail!("{USAGE}; --help lists the cases"),
         }
     }
     ensure!(rounds > 0, "--rounds must be at least 1");
-    let bench = Bench::new(rounds, peers, all_peers)?;
+    ensure!(many.conversations != Some(0), "--conversations must be at least 1");
+    ensure!(many.rate > 0 && many.seconds > 0, "--rate and --seconds must be at least 1");
+    let bench = Bench::new(rounds, peers, all_peers, many)?;
     report.note(&machine::describe(&bench)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for case in cases::CASES {

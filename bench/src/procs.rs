@@ -1,7 +1,7 @@
 //! What processes cost, from /proc: memory as the kernel counts it, processor time to the nanosecond.
 
 use anyhow::{Context, Result};
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
@@ -55,6 +55,17 @@ pub(crate) fn everybody() -> Result<HashMap<u32, Duration>> {
 pub(crate) fn own_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Open descriptors of a process.
+pub(crate) fn descriptors(pid: u32) -> Result<usize> {
+    Ok(numbers(&format!("/proc/{pid}/fd"))?.len())
+}
+
+/// Takes what the system allows.
+pub(crate) fn raise_open_files() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
 /// The monotonic clock as a number, which means the same in other processes.

@@ -60,6 +60,8 @@ impl Order {
 
 /// Serves on `$HOST:$PORT` until it is killed.
 pub(crate) fn main() -> Result<()> {
+    // A runner gives its agent the low limit that programs with `select` need.
+    procs::raise_open_files()?;
     let port: u16 = std::env::var("PORT").context("PORT is not set")?.parse().context("PORT is no port")?;
     let host = std::env::var("HOST").unwrap_or_else(|_| "127.0.0.1".to_owned());
     serve(&TcpListener::bind((host.as_str(), port)).with_context(|| format!("port {port}"))?)

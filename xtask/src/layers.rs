@@ -12,13 +12,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("store", &["core"]),
     ("handover", &["core"]),
-    ("tls", &[]),
+    ("tls", &["core"]),
     ("relay", &["core", "handover", "tls"]),
     ("journal", &["core"]),
     ("host", &["core", "handover", "relay", "journal"]),
     ("runner", &["core", "handover", "relay", "journal", "host", "tls"]),
     ("supervisor", &["core", "tls"]),
-    ("proxy", &["core", "handover"]),
+    ("proxy", &["core", "handover", "tls"]),
     ("control", &["core", "store", "supervisor"]),
     ("api", &["core", "control"]),
     (
@@ -216,7 +216,7 @@ mod tests {
         check(
             "proxy",
             "[dependencies]\nmyagent-store.workspace = true",
-            "the arrow proxy → store is not allowed (proxy may use: core, handover)",
+            "the arrow proxy → store is not allowed (proxy may use: core, handover, tls)",
         );
         check("core", "[dependencies]\nmyagent-relay.workspace = true", "core may use: none of ours");
         check("api", "[build-dependencies]\nmyagent-proxy.workspace = true", "api → proxy");

@@ -7,12 +7,14 @@ mod idle;
 mod idle_sessions;
 mod killed_agent;
 mod list;
+mod many;
 mod reattach;
 mod relay_connect;
 mod relay_echo;
 mod relay_idle;
 mod relay_tokens;
 mod routing;
+mod rule_change;
 mod runner_memory;
 mod setup;
 mod start;
@@ -33,16 +35,32 @@ pub(crate) struct Bench {
     pub(crate) peers: Option<PathBuf>,
     /// Also those proxies that cost more and are hardly ever ahead.
     pub(crate) all_peers: bool,
+    pub(crate) many: Many,
+}
+
+/// How much of very many conversations.
+pub(crate) struct Many {
+    /// None: as many as the case promises.
+    pub(crate) conversations: Option<usize>,
+    /// Messages a second, of all together.
+    pub(crate) rate: usize,
+    pub(crate) seconds: usize,
+}
+
+impl Default for Many {
+    fn default() -> Self {
+        Self { conversations: None, rate: 2000, seconds: 60 }
+    }
 }
 
 impl Bench {
     /// The program is looked for beside this one.
-    pub(crate) fn new(rounds: usize, peers: Option<PathBuf>, all_peers: bool) -> Result<Self> {
+    pub(crate) fn new(rounds: usize, peers: Option<PathBuf>, all_peers: bool, many: Many) -> Result<Self> {
         let here = std::env::current_exe()?;
         let manager = here.parent().context("no folder")?.join("myagent-manager");
         ensure!(manager.exists(), "{} is missing: build myagent-cli in the same profile", manager.display());
         let peers = peers.map(|peers| peers.canonicalize().with_context(|| peers.display().to_string()));
-        Ok(Self { rounds, manager, peers: peers.transpose()?, all_peers })
+        Ok(Self { rounds, manager, peers: peers.transpose()?, all_peers, many })
     }
 
     /// An agent that is made for a case.
@@ -120,8 +138,21 @@ pub(crate) const CASES: &[Case] = &[
         "memory of 10,000 idle sessions, 9,000 of them without a client",
         |bench, report| Box::pin(idle_sessions::run(bench, report)),
     ),
+    case(
+        "many-conversations",
+        "30,000 conversations with three instances of an agent file",
+        |bench, report| Box::pin(many::run_file(bench, report)),
+    ),
+    case("many-relayed", "9,000 conversations with a command agent, through one relay", |bench, report| {
+        Box::pin(many::run_relayed(bench, report))
+    }),
     case("api", "the API's list of 100 services", |bench, report| Box::pin(api::run(bench, report))),
     case("routing", "one routing decision among 1,000 instances and 1,000 rules", |bench, report| {
         Box::pin(std::future::ready(routing::run(bench, report)))
     }),
+    case(
+        "rule-change",
+        "a rule is changed under a load of new connections: when they follow it",
+        |bench, report| Box::pin(rule_change::run(bench, report)),
+    ),
 ];

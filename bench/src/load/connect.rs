@@ -5,9 +5,9 @@
 use super::poll::Poll;
 use super::{Measured, Meter, Place, frames};
 use anyhow::{Context, Result, bail, ensure};
-use rustix::net::{RecvFlags, recv, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with, sockopt};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -45,7 +45,18 @@ pub(crate) fn open(address: SocketAddr, target: &str) -> Result<Opened> {
 
 /// Opens one WebSocket.
 pub(crate) fn open_until(address: SocketAddr, target: &str, until: Until) -> Result<Opened> {
-    let mut stream = connect(address, &frames::request(address, target))?;
+    greeted(connect(TcpStream::connect(address)?, &frames::request(address, target))?, until)
+}
+
+/// Opens one WebSocket from this address of the machine: each has ports of its own.
+pub(super) fn open_from(source: Ipv4Addr, place: &Place, until: Until) -> Result<Opened> {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddr::from((source, 0)))?;
+    rustix::net::connect(&socket, &place.address)?;
+    greeted(connect(socket.into(), &frames::request(place.address, &place.target))?, until)
+}
+
+fn greeted(mut stream: TcpStream, until: Until) -> Result<Opened> {
     stream.set_read_timeout(Some(DEADLINE))?;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -62,8 +73,8 @@ pub(crate) fn open_until(address: SocketAddr, target: &str, until: Until) -> Res
     }
 }
 
-fn connect(address: SocketAddr, request: &[u8]) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
+/// Asks on a new connection.
+fn connect(mut stream: TcpStream, request: &[u8]) -> Result<TcpStream> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
     stream.write_all(request)?;
@@ -92,7 +103,7 @@ impl Connects<'_> {
         let begin = |poll: &Poll, number: usize| -> Result<Pending> {
             let since = Instant::now();
             let (address, request) = &requests[number % requests.len()];
-            let stream = connect(*address, request)?;
+            let stream = connect(TcpStream::connect(address)?, request)?;
             poll.add(&stream, number)?;
             Ok(Pending { stream, since, bytes: Vec::new() })
         };

@@ -50,7 +50,7 @@ impl Exchange {
                 Conversation { stream, message: Vec::new(), partial: Vec::new(), since: Instant::now() };
             conversation.message = match talk {
                 Talk::Ping => frames::text(r#"{"type":"ping"}"#),
-                Talk::Message(content) => message(&conversation.create_session()?, content),
+                Talk::Message(content) => message(&create_session(&conversation.stream)?.0, content),
             };
             conversations.push(conversation);
         }
@@ -113,7 +113,7 @@ pub(crate) fn idle_sessions(address: SocketAddr, target: &str, count: usize) -> 
     let finder = memchr::memmem::Finder::new(FINAL);
     let mut buffer = vec![0; 64 * 1024];
     for _ in 0..count {
-        conversation.message = message(&conversation.create_session()?, "hello");
+        conversation.message = message(&create_session(&conversation.stream)?.0, "hello");
         conversation.say()?;
         while !conversation.read(&mut buffer, &finder, RecvFlags::empty())? {}
     }
@@ -163,22 +163,24 @@ impl Conversation {
         self.partial = rest.to_vec();
         Ok(answered)
     }
+}
 
-    fn create_session(&mut self) -> Result<String> {
-        let request = frames::text(r#"{"event":"user.create_session"}"#);
-        send(&self.stream, &request, SendFlags::NOSIGNAL)?;
-        let mut buffer = vec![0; 64 * 1024];
-        let mut bytes = Vec::new();
-        loop {
-            let (_, count) = recv(&self.stream, &mut buffer[..], RecvFlags::empty())?;
-            ensure!(count > 0, "the connection ended");
-            bytes.extend_from_slice(&buffer[..count]);
-            while let Some((payload, end)) = frames::first(&bytes) {
-                let event: Value = serde_json::from_slice(payload)?;
-                bytes.drain(..end);
-                if event["event"] == "agent.session_created" {
-                    return Ok(event["session_id"].as_str().context("a session without an id")?.to_owned());
-                }
+/// Creates a session; its id, and the number of the event that said so.
+pub(super) fn create_session(stream: &TcpStream) -> Result<(String, u64)> {
+    let request = frames::text(r#"{"event":"user.create_session"}"#);
+    send(stream, &request, SendFlags::NOSIGNAL)?;
+    let mut buffer = vec![0; 64 * 1024];
+    let mut bytes = Vec::new();
+    loop {
+        let (_, count) = recv(stream, &mut buffer[..], RecvFlags::empty())?;
+        ensure!(count > 0, "the connection ended");
+        bytes.extend_from_slice(&buffer[..count]);
+        while let Some((payload, end)) = frames::first(&bytes) {
+            let event: Value = serde_json::from_slice(payload)?;
+            bytes.drain(..end);
+            if event["event"] == "agent.session_created" {
+                let id = event["session_id"].as_str().context("a session without an id")?.to_owned();
+                return Ok((id, event["seq"].as_u64().unwrap_or_default()));
             }
         }
     }

@@ -45,6 +45,11 @@ pub(super) fn is_ping(frame: &[u8]) -> bool {
     frame.first().is_some_and(|first| Opcode::from_bits(*first) == Some(Opcode::Ping))
 }
 
+/// Whether this frame closes the connection.
+pub(super) fn is_close(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| Opcode::from_bits(*first) == Some(Opcode::Close))
+}
+
 /// The header of a server's frame: the length of the payload, and where that begins. None: it is not all there.
 fn header(bytes: &[u8]) -> Option<(usize, usize)> {
     Some(match *bytes.get(1)? {

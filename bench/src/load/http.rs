@@ -5,6 +5,7 @@ use super::poll::Poll;
 use super::{Measured, Meter, frames};
 use anyhow::{Context, Result, ensure};
 use rustix::net::{RecvFlags, recv};
+use serde_json::Value;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -74,6 +75,7 @@ fn length(bytes: &[u8]) -> Result<Option<usize>> {
 /// Asks for the same again and again on one connection, one question at a time.
 pub(crate) struct Asker {
     stream: TcpStream,
+    address: SocketAddr,
     request: Vec<u8>,
 }
 
@@ -82,12 +84,29 @@ impl Asker {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
-        Ok(Self { stream, request: format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes() })
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes();
+        Ok(Self { stream, address, request })
     }
 
     /// The answer's body.
-    pub(crate) fn ask(&mut self) -> Result<serde_json::Value> {
+    pub(crate) fn ask(&mut self) -> Result<Value> {
         self.stream.write_all(&self.request)?;
+        self.answer()
+    }
+
+    /// Changes something; the answer's body.
+    pub(crate) fn patch(&mut self, target: &str, body: &Value) -> Result<Value> {
+        let body = body.to_string();
+        let request = format!(
+            "PATCH {target} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len(),
+        );
+        self.stream.write_all(request.as_bytes())?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<Value> {
         let (mut bytes, mut buffer) = (Vec::new(), [0; 16 * 1024]);
         loop {
             let (_, count) = recv(&self.stream, &mut buffer[..], RecvFlags::empty())?;

@@ -6,6 +6,7 @@ mod echo;
 mod exchange;
 mod frames;
 mod http;
+pub(crate) mod many;
 mod poll;
 mod streams;
 

@@ -8,7 +8,8 @@ use myagent_core::error::{Code, Problem};
 use myagent_core::request::{ListenRequest, ListenerKind};
 use myagent_core::routing::{ExplainRequest, Explanation, RoutingSnapshot};
 use myagent_core::settings::Settings;
-use myagent_proxy::{Known, Limits, ListenerId, Proxy, ProxyConfig, ProxyEvent};
+use myagent_core::view::PlainRequestsView;
+use myagent_proxy::{Known, Limits, ListenerId, Proxy, ProxyConfig, ProxyEvent, Requests};
 use myagent_supervisor::{Clients, Sessions};
 use std::collections::BTreeMap;
 use std::io;
@@ -110,6 +111,13 @@ impl Listeners {
     pub(crate) fn waiting_clients(&self) -> u32 {
         let proxy = self.proxy.lock().unwrap_or_else(PoisonError::into_inner);
         proxy.as_ref().map_or(0, |proxy| u32::try_from(proxy.waiting()).unwrap_or(u32::MAX))
+    }
+
+    /// Plain requests that the front door has carried.
+    pub(crate) fn plain_requests(&self) -> PlainRequestsView {
+        let proxy = self.proxy.lock().unwrap_or_else(PoisonError::into_inner);
+        let Requests { served, failed } = proxy.as_ref().map(Proxy::requests).unwrap_or_default();
+        PlainRequestsView { served, failed }
     }
 
     /// Opens one. It closes when the guard in the answer is dropped. `is_guest`: for another process.
@@ -249,6 +257,7 @@ impl Listeners {
                 accept_rate: self.settings.accept_rate,
             },
             head_timeout: HEAD_TIMEOUT,
+            answer_timeout: self.settings.answer_timeout(),
             threads: cores.min(8),
             ..ProxyConfig::default()
         };
@@ -312,6 +321,9 @@ async fn log_hints(mut hints: mpsc::Receiver<ProxyEvent>) {
             ProxyEvent::Denied { reason, count } => tracing::warn!(reason, count, "clients not let in"),
             ProxyEvent::GivenBack { key, reason } => {
                 tracing::info!(service = %key.service_id, index = key.index, ?reason, "runner gave a client back");
+            }
+            ProxyEvent::RequestFailed { key, reason } => {
+                tracing::info!(service = %key.service_id, index = key.index, reason, "agent failed a plain request");
             }
             ProxyEvent::RunnerSilent { key } => {
                 let index = key.index;

@@ -126,6 +126,7 @@ pub(crate) fn start(
         data_dir: held.data.path().display().to_string(),
         listeners: Default::default(),
         waiting_clients: 0,
+        plain_requests: Default::default(),
     };
     let unix = match unix {
         Some(unix) => unix,
@@ -264,8 +265,12 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl Manager for Process {
     fn info(&self) -> InfoView {
-        let waiting_clients = self.listeners.waiting_clients();
-        InfoView { listeners: self.listeners.open_ones(), waiting_clients, ..self.info.clone() }
+        InfoView {
+            listeners: self.listeners.open_ones(),
+            waiting_clients: self.listeners.waiting_clients(),
+            plain_requests: self.listeners.plain_requests(),
+            ..self.info.clone()
+        }
     }
 
     fn listen(&self, request: ListenRequest) -> Boxed<'_, Result<OpenListener, Problem>> {

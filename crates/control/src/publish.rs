@@ -3,7 +3,9 @@
 use crate::engine::Engine;
 use crate::fleet::Entry;
 use crate::views;
+use myagent_core::http::Upstream;
 use myagent_core::routing::{RoutedInstance, RoutedService, RoutingSnapshot};
+use myagent_core::service::{Endpoint, Service, Source};
 use myagent_core::{InstanceKey, ServiceId};
 use myagent_store::StoredInstance;
 use std::collections::BTreeSet;
@@ -58,6 +60,7 @@ fn routed(entry: &Entry) -> Option<RoutedService> {
                 start_id: runner
                     .map_or_else(|| myagent_core::StartId(uuid::Uuid::nil()), |runner| runner.start_id),
                 takeover: runner.map_or_else(Default::default, |runner| runner.takeover.clone()).into(),
+                upstream: runner.and_then(|runner| upstream(service, runner.port)).map(Arc::new),
                 eligible: observed.eligible && runner.is_some() && slot.settled(),
                 may_become_eligible: observed.may_become_eligible || !slot.settled(),
                 max_places: service.config.max_sessions,
@@ -70,6 +73,15 @@ fn routed(entry: &Entry) -> Option<RoutedService> {
         tags: service.tags.clone(),
         instances: instances.collect(),
     })
+}
+
+/// Where the agent of an instance is; none: its port is not known.
+fn upstream(service: &Service, port: Option<u16>) -> Option<Upstream> {
+    match &service.source {
+        Source::External { url } => Endpoint::parse(url).ok().map(|endpoint| Upstream::External { endpoint }),
+        // Both were validated when the service was registered.
+        _ => Upstream::local(&service.host, port?, service.ws_path()).ok(),
+    }
 }
 
 /// What is stored of an instance that has a runner.

@@ -27,7 +27,8 @@ pub const MIN_PREFIX: usize = 4;
 /// The table.
 #[derive(Debug, Default)]
 pub struct Connections {
-    rows: HashMap<ConnectionId, Row>,
+    /// Boxed: a map that grows has two tables for a while, and leaves a hole as large as the smaller one.
+    rows: HashMap<ConnectionId, Box<Row>>,
     instances: HashMap<InstanceKey, Instance>,
     /// Rows that nobody has at the moment, oldest first.
     moving: VecDeque<(Timestamp, ConnectionId)>,
@@ -99,7 +100,7 @@ impl Connections {
         instance.open.insert(id);
         let closing = self.rows.get(&id).is_some_and(|row| row.owner == key && row.closing);
         let row = Row { owner: key, instance: Arc::clone(&instance.name), connection, closing, moving: None };
-        self.rows.insert(id, row);
+        self.rows.insert(id, Box::new(row));
     }
 
     fn closed(&mut self, key: InstanceKey, connection: &Connection, moved: bool, now: Timestamp) {

@@ -23,6 +23,12 @@ pub enum Code {
     InsufficientResources,
     /// No instance can take the client.
     RoutingFailed,
+    /// An agent could not be reached, or its answer to a plain request is none.
+    AgentFailed,
+    /// An agent did not answer a plain request in time.
+    AgentTimeout,
+    /// A client did not send its request in time.
+    RequestTimeout,
     /// No connection of that id.
     ConnectionNotFound,
     /// No rule of that name or id.
@@ -64,6 +70,9 @@ impl Code {
         Self::PortInUse,
         Self::InsufficientResources,
         Self::RoutingFailed,
+        Self::AgentFailed,
+        Self::AgentTimeout,
+        Self::RequestTimeout,
         Self::ConnectionNotFound,
         Self::RuleNotFound,
         Self::RuleAlreadyExists,
@@ -91,6 +100,9 @@ impl Code {
             Self::PortInUse => "somebody else listens on the port",
             Self::InsufficientResources => "no free port, descriptor, process or disk space",
             Self::RoutingFailed => "no instance can take the client",
+            Self::AgentFailed => "an agent could not be reached, or its answer to a plain request is none",
+            Self::AgentTimeout => "an agent did not answer a plain request in time",
+            Self::RequestTimeout => "a client did not send its request in time",
             Self::ConnectionNotFound => "no connection of that id",
             Self::RuleNotFound => "no rule of that name or id",
             Self::RuleAlreadyExists => "a rule has that name",
@@ -124,10 +136,13 @@ impl Code {
             Self::ServiceStartFailed
             | Self::ServiceStopFailed
             | Self::HealthCheckFailed
+            | Self::AgentFailed
             | Self::UpgradeFailed => 502,
             Self::InsufficientResources | Self::RoutingFailed | Self::ShuttingDown | Self::StorageFailed => {
                 503
             }
+            Self::AgentTimeout => 504,
+            Self::RequestTimeout => 408,
             Self::Internal => 500,
         }
     }

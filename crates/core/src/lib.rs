@@ -6,7 +6,7 @@
 //! Where to go: what a user wants is in [`service`] and [`config`]; the life of an instance in [`lifecycle`], with
 //! [`restart`], [`health`] and [`ports`] beside it; what to do next in [`reconcile`]; who gets a client in [`routing`],
 //! and who has one in [`connections`];
-//! what manager, runner and proxy say to each other in [`wire`].
+//! what manager, runner and proxy say to each other in [`wire`], and what client and agent do over HTTP in [`http`].
 
 pub mod clients;
 pub mod clock;
@@ -15,6 +15,7 @@ pub mod connections;
 pub mod error;
 pub mod event;
 pub mod health;
+pub mod http;
 pub mod ids;
 pub mod instance;
 pub mod lifecycle;

@@ -31,6 +31,8 @@ pub struct Settings {
     pub queue_size: u32,
     /// How long one may wait, seconds.
     pub queue_timeout: f64,
+    /// How long an agent may take to begin its answer to a plain HTTP request, or to go on with it, seconds.
+    pub answer_timeout: f64,
     /// How long stopping everything may take after Ctrl-C or TERM, seconds, before the manager gives up and exits 1.
     pub shutdown_timeout: f64,
     /// Days that events and health checks are kept.
@@ -53,6 +55,7 @@ impl Default for Settings {
             default_strategy: Strategy::RoundRobin,
             queue_size: 100,
             queue_timeout: 8.0,
+            answer_timeout: 300.0,
             shutdown_timeout: 120.0,
             retention_days: 30,
             log_level: "info".to_owned(),
@@ -95,6 +98,10 @@ pub const KEYS: &[(&str, &str)] = &[
     ("queue_size", "clients that may wait for an instance that is full or starting"),
     ("queue_timeout", "seconds a client may wait"),
     (
+        "answer_timeout",
+        "seconds an agent may take to begin its answer to a plain HTTP request, or to go on with it",
+    ),
+    (
         "shutdown_timeout",
         "seconds that stopping everything may take after Ctrl-C or TERM; past it: exit code 1",
     ),
@@ -136,6 +143,7 @@ impl Settings {
         }
         for (name, value, min, max) in [
             ("queue_timeout", self.queue_timeout, 0.0, 3600.0),
+            ("answer_timeout", self.answer_timeout, 1.0, 86_400.0),
             ("shutdown_timeout", self.shutdown_timeout, 1.0, 86_400.0),
         ] {
             if !(min..=max).contains(&value) {
@@ -174,6 +182,11 @@ impl Settings {
     pub fn queue_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.queue_timeout)
     }
+
+    /// How long an agent may take for its answer to a plain request.
+    pub fn answer_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.answer_timeout)
+    }
 }
 
 #[cfg(test)]
@@ -209,6 +222,7 @@ mod tests {
             accept_rate: 1,
             default_strategy: Strategy::Manual,
             queue_timeout: -1.0,
+            answer_timeout: 0.5,
             shutdown_timeout: 0.0,
             retention_days: 0,
             queue_size: 1_000_000,
@@ -223,6 +237,7 @@ mod tests {
                 "allowed_origins",
                 "trusted_proxies[1]",
                 "queue_timeout",
+                "answer_timeout",
                 "shutdown_timeout",
                 "default_strategy",
                 "retention_days",

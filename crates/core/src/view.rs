@@ -312,6 +312,18 @@ pub struct InfoView {
     /// Clients that wait for an instance.
     #[serde(default)]
     pub waiting_clients: u32,
+    /// Plain HTTP requests that it has carried since it started.
+    #[serde(default)]
+    pub plain_requests: PlainRequestsView,
+}
+
+/// Plain HTTP requests for which there was an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlainRequestsView {
+    /// Answered by the agent, to the end.
+    pub served: u64,
+    /// Not, because of the agent or of the client.
+    pub failed: u64,
 }
 
 /// A new process of the manager has taken over.

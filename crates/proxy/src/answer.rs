@@ -35,9 +35,14 @@ impl Answer {
             HeadError::TooLarge => "431 Request Header Fields Too Large",
             HeadError::Late => "408 Request Timeout",
             HeadError::Bad(_) => "400 Bad Request",
+            HeadError::Version => "426 Upgrade Required",
             HeadError::Left | HeadError::SentAway => return None,
         };
-        Some(Self::problem(status, Code::InvalidRequest, error.to_string()))
+        let mut answer = Self::problem(status, Code::InvalidRequest, error.to_string());
+        if *error == HeadError::Version {
+            answer.headers.push_str("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+        }
+        Some(answer)
     }
 
     /// A page from elsewhere.
@@ -47,12 +52,25 @@ impl Answer {
         Self::problem("403 Forbidden", Code::Forbidden, detail)
     }
 
-    /// Plain HTTP where there is an instance: only WebSockets are handed over.
-    pub(crate) fn upgrade_required() -> Self {
-        let detail = "this port speaks WebSocket: connect with ws:// and not with http://".to_owned();
-        let mut answer = Self::problem("426 Upgrade Required", Code::InvalidRequest, detail);
-        answer.headers.push_str("Upgrade: websocket\r\n");
-        answer
+    /// The request is none that could go to an agent.
+    pub(crate) fn bad_request(detail: String) -> Self {
+        Self::problem("400 Bad Request", Code::InvalidRequest, detail)
+    }
+
+    /// The rest of a request did not come.
+    pub(crate) fn late_request() -> Self {
+        let detail = "the request's body did not come in time".to_owned();
+        Self::problem("408 Request Timeout", Code::RequestTimeout, detail)
+    }
+
+    /// The agent is not there, or its answer is none.
+    pub(crate) fn agent_failed(detail: String) -> Self {
+        Self::problem("502 Bad Gateway", Code::AgentFailed, detail)
+    }
+
+    /// The agent did not answer.
+    pub(crate) fn agent_timeout(detail: String) -> Self {
+        Self::problem("504 Gateway Timeout", Code::AgentTimeout, detail)
     }
 
     /// Nobody can serve it.
@@ -70,11 +88,10 @@ impl Answer {
     /// The whole of it. `keeps_alive`: the client may send another request behind it.
     pub(crate) fn bytes(&self, keeps_alive: bool, without_body: bool) -> String {
         let Self { status, headers, content_type, body } = self;
-        let upgrade = if headers.starts_with("Upgrade") { "Upgrade, " } else { "" };
         let connection = if keeps_alive { "keep-alive" } else { "close" };
         format!(
             "HTTP/1.1 {status}\r\n{headers}Content-Type: {content_type}\r\nContent-Length: {}\r\n\
-             Connection: {upgrade}{connection}\r\n\r\n{}",
+             Connection: {connection}\r\n\r\n{}",
             body.len(),
             if without_body { "" } else { body }
         )

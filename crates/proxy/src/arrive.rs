@@ -8,6 +8,7 @@ use crate::answer::Answer;
 use crate::client::{Client, Socket};
 use crate::head::{self, Head, HeadError, Kind};
 use crate::journey::Journey;
+use crate::plain;
 use crate::proxy_protocol;
 use crate::route::{self, Step};
 use crate::thread::Thread;
@@ -61,7 +62,7 @@ pub(crate) fn first_look(thread: &Rc<Thread>, socket: OwnedFd, peer: SocketAddr)
 
 /// Hands a client over at once; if something has to be waited for, in a task.
 fn hand_over(thread: &Rc<Thread>, client: Client, head: Head) {
-    let step = route::next_step(thread, &client, true, &Journey::default());
+    let step = route::next_step(thread, &client, &Journey::default());
     let (client, step) = match step {
         Step::Offer(link, why, pool) => match link.try_offer(thread, client, why) {
             Ok(()) => return,
@@ -90,22 +91,30 @@ fn introduce(thread: &Thread, client: &mut Client, peer: SocketAddr, head: &Head
 }
 
 /// Reads a client's requests, and answers them or sends it on. `is_announced`: a header of the PROXY protocol comes first.
+/// What follows the reading is boxed: thousands who never finish their head shall not each hold the memory for it.
 async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_announced: bool) {
     // Only a socket that is gone cannot be watched.
     let Ok(mut client) = client.watch() else { return };
+    let mut is_first = true;
     loop {
         let Socket::Watched(stream) = &client.socket else { return };
         if std::mem::take(&mut is_announced) {
             let reading = proxy_protocol::read(stream, &thread.scratch, &mut client.bytes);
             match in_time(&thread, reading).await {
                 Ok(source) => peer = source.unwrap_or(peer),
-                Err(error) => return give_up(&thread, client, &error).await,
+                Err(error) => return Box::pin(give_up(&thread, client, &error)).await,
             }
         }
+        let is_between = !std::mem::take(&mut is_first) && client.bytes.is_empty();
         let reading = head::read(stream, &thread.scratch, &mut client.bytes);
-        let head = match in_time(&thread, reading).await {
+        let read = tokio::select! {
+            read = in_time(&thread, reading) => read,
+            // Nobody waits for a request that may never come.
+            () = thread.finishing.cancelled(), if is_between => return,
+        };
+        let head = match read {
             Ok(head) => head,
-            Err(error) => return give_up(&thread, client, &error).await,
+            Err(error) => return Box::pin(give_up(&thread, client, &error)).await,
         };
         introduce(&thread, &mut client, peer, &head);
         let is_welcome = is_welcome(&thread, &head);
@@ -114,20 +123,22 @@ async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_
             Kind::Health => Answer::health(),
             Kind::WebSocket | Kind::EventStream => {
                 if let Err(denied) = route::admit(&thread, &client) {
-                    return route::deny(&thread, client, &head, denied).await;
+                    return Box::pin(route::deny(&thread, client, &head, denied)).await;
                 }
-                return route::route(thread, client, head, Journey::default(), None).await;
+                return Box::pin(route::route(thread, client, head, Journey::default(), None)).await;
             }
-            Kind::Plain => match route::next_step(&thread, &client, false, &Journey::default()) {
-                Step::Refuse(reason, recoverable) => {
-                    return route::refuse(&thread, client, &head, reason, recoverable).await;
+            Kind::Plain => match Box::pin(plain::serve(&thread, client, &head)).await {
+                Some(served) => {
+                    client = served;
+                    client.connection_id = ConnectionId((thread.shared.random_id)());
+                    continue;
                 }
-                _ => Answer::upgrade_required(),
+                None => return,
             },
         };
         let Ok(mut stream) = client.socket.watched() else { return };
         if !head.keeps_alive || !is_welcome {
-            return end(&thread, stream, answer.bytes(false, head.is_head_method).as_bytes()).await;
+            return Box::pin(end(&thread, stream, answer.bytes(false, head.is_head_method).as_bytes())).await;
         }
         if !answer.write(&mut stream, head.is_head_method).await {
             return;

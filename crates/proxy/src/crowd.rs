@@ -30,6 +30,11 @@ impl Crowd {
         Rc::new(Self { most: most.max(1), here: Cell::new(0), left: Notify::new(), slow: RefCell::default() })
     }
 
+    /// How many there may be.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Comes in.
     pub(crate) fn seat(self: &Rc<Self>) -> Seat {
         self.here.set(self.here.get() + 1);
@@ -64,10 +69,22 @@ impl Crowd {
             }
             slow.push_back(Rc::downgrade(&sent_away));
         }
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             done = work => Some(done),
             () = sent_away.notified() => None,
+        };
+        drop(sent_away);
+        self.forget_first();
+        done
+    }
+
+    /// Forgets the oldest of the slow ones as far as they are done. After a flood none is left: each would hold a few bytes between
+    /// those of its task, and the memory of all of them could not be given back.
+    fn forget_first(&self) {
+        let mut slow = self.slow.borrow_mut();
+        while slow.front().is_some_and(|client| client.strong_count() == 0) {
+            slow.pop_front();
         }
     }
 }
@@ -82,7 +99,9 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use std::future::pending;
+    use std::pin::pin;
     use std::time::Duration;
     use tokio::task::{LocalSet, spawn_local};
     use tokio::time::timeout;
@@ -126,6 +145,18 @@ mod tests {
         for _ in 0..100 {
             crowd.at_own_pace(async {}).await;
         }
-        assert!(crowd.slow.borrow().len() <= 4);
+        assert!(crowd.slow.borrow().is_empty());
+    }
+
+    #[tokio::test]
+    async fn those_behind_a_slow_one_do_not_pile_up_either() {
+        let crowd = Crowd::new(2);
+        let mut slow = pin!(crowd.at_own_pace(pending::<()>()));
+        assert!(slow.as_mut().now_or_never().is_none());
+        for _ in 0..100 {
+            crowd.at_own_pace(async {}).await;
+        }
+        let left = crowd.slow.borrow().len();
+        assert!((1..=4).contains(&left), "{left}");
     }
 }

@@ -144,6 +144,11 @@ impl Runners {
 }
 
 impl Link {
+    /// Which start of which instance it is.
+    pub(crate) fn id(&self) -> (InstanceKey, StartId) {
+        (self.key, self.start_id)
+    }
+
     /// The open channel; many clients may ask at once and one of them opens it.
     async fn channel(self: &Rc<Self>, thread: &Rc<Thread>) -> io::Result<Rc<Channel>> {
         let open = async {

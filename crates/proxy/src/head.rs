@@ -25,6 +25,9 @@ pub(crate) enum HeadError {
     /// Not HTTP/1.x.
     #[error("the request is not valid HTTP/1.1: {0}")]
     Bad(String),
+    /// A WebSocket of another version.
+    #[error("the request is for another version of WebSocket than 13")]
+    Version,
     /// Longer than [`MAX_HEAD`], or more than [`MAX_HEADERS`] headers.
     #[error("the request head is larger than {MAX_HEAD} bytes or has more than {MAX_HEADERS} headers")]
     TooLarge,
@@ -54,6 +57,8 @@ pub(crate) struct Head {
     pub(crate) is_head_method: bool,
     /// Another request may follow, right behind this one: it has no body, and its client keeps the connection open.
     pub(crate) keeps_alive: bool,
+    /// Its client closes the connection after it.
+    pub(crate) closes: bool,
     /// The service it names.
     pub(crate) service: Option<Box<str>>,
     /// The web page that sent it.
@@ -85,14 +90,17 @@ pub(crate) async fn read(
     loop {
         let before = bytes.len();
         read_more(stream, scratch, bytes).await?;
-        // The first bytes are looked at for what is no HTTP at all; later ones only if they can have ended the head, or a
-        // client that sends it byte by byte would make us read it again each time.
-        if (before == 0 || may_end(bytes, before))
-            && let Some(head) = parse(bytes)?
-        {
+        if let Some(head) = look(bytes, before)? {
             return Ok(head);
         }
     }
+}
+
+/// Looks at what has come, of which `before` bytes were there already. The first bytes are looked at for what is no HTTP at all;
+/// later ones only if they can have ended the head, or a client that sends it byte by byte would make us read it again each
+/// time.
+pub(crate) fn look(bytes: &[u8], before: usize) -> Result<Option<Head>, HeadError> {
+    if before == 0 || may_end(bytes, before) { parse(bytes) } else { Ok(None) }
 }
 
 /// Reads what has come, appending it to `bytes`, up to [`MAX_HEAD`] in all.
@@ -136,6 +144,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
         Err(Error::TooManyHeaders) => return Err(HeadError::TooLarge),
         Err(error) => return Err(HeadError::Bad(error.to_string())),
     };
+    crate::strict::check(&request)?;
     let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
     let (mut upgrade, mut connection, mut origin) = (false, false, None);
     let (mut close, mut has_body, mut events) = (request.version != Some(1), false, false);
@@ -160,6 +169,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
     }
     let path = target.split('?').next().unwrap_or_default();
     let kind = if upgrade && connection && method == "GET" && request.version == Some(1) {
+        if has_body {
+            // Where it ended, and the frames began, would be a matter of opinion.
+            return Err(HeadError::Bad("a request for a WebSocket has no body".to_owned()));
+        }
+        crate::strict::check_websocket(&request)?;
         Kind::WebSocket
     } else if path == "/health" && matches!(method, "GET" | "HEAD") {
         Kind::Health
@@ -173,6 +187,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
         kind,
         is_head_method: method == "HEAD",
         keeps_alive: !close && !has_body,
+        closes: close,
         service: Target::parse(target).service.map(Box::from),
         origin,
     }))
@@ -236,7 +251,7 @@ mod tests {
     use super::*;
 
     const UPGRADE: &str = "GET /s/weather/ws?x=1 HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat, superchat\r\n\r\n";
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat, superchat\r\n\r\n";
 
     fn head(text: &str) -> Head {
         parse(text.as_bytes()).unwrap().unwrap()
@@ -266,7 +281,7 @@ mod tests {
                 assert_eq!((context.client_ip.to_string().as_str(), context.client_port), ("10.0.0.1", 9));
                 assert_eq!(context.target.service.as_deref(), Some("weather"));
                 assert_eq!(context.headers.first("HOST"), Some("a"));
-                assert!(context.headers.header(4).is_some() && context.headers.header(5).is_none());
+                assert!(context.headers.header(5).is_some() && context.headers.header(6).is_none());
             },
         );
     }
@@ -294,6 +309,7 @@ mod tests {
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", Kind::Plain, false),
         ] {
             assert_eq!((head(text).kind, head(text).keeps_alive), (kind, keeps_alive), "{text}");
+            assert!(!head(text).keeps_alive || !head(text).closes, "{text}");
         }
         assert!(head("HEAD /health HTTP/1.1\r\n\r\n").is_head_method);
         assert_eq!(head("GET / HTTP/1.1\r\nOrigin: http://a\r\n\r\n").origin.as_deref(), Some("http://a"));

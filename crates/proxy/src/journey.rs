@@ -57,6 +57,11 @@ impl Journey {
         self.last = Some(detail);
     }
 
+    /// Whether an instance failed it: then that is what its client is told.
+    pub(crate) fn met_failure(&self) -> bool {
+        self.failed > 0
+    }
+
     /// So many runners have failed that no other one is tried.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed >= MAX_TRIES

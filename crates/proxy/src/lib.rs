@@ -8,11 +8,12 @@
 //!
 //! Theory of operation: [`Proxy::start`] makes one OS thread per core, each with a single-threaded runtime (`thread`).
 //! Every thread accepts from its own duplicate of the same listener (`accept`). Most clients are handed over at the first
-//! look (`arrive`): `head` parses the request, `admission` lets it in, the pure decision, with `ticks` and `loads`, chooses
+//! look (`arrive`): `head` parses the request, which `strict` keeps unambiguous, `admission` lets it in, the pure decision, with `ticks` and `loads`, chooses
 //! the instance, and `handover` offers the socket to its runner; what is known of its way (`journey`) waits there for the
 //! answer. A client that is slow, or has to wait, gets a task: `arrive` reads its requests, `route` takes it on, where nobody
 //! can serve now in the one `queue` of all threads; where nobody will, `refuse` (WebSocket) or `answer` (plain HTTP) tells it
-//! so. `crowd` bounds how many of them there are.
+//! so. `crowd` bounds how many of them there are. A plain request is not handed over: `plain` carries it to the chosen agent
+//! and the answer back, and then the client's connection is here for its next request.
 
 mod accept;
 mod admission;
@@ -24,24 +25,28 @@ mod handover;
 mod head;
 mod journey;
 mod loads;
+pub mod look;
+mod plain;
 mod proxy;
 mod proxy_protocol;
 mod queue;
 mod refuse;
 mod route;
+mod strict;
 mod thread;
 mod ticks;
 
 use myagent_core::InstanceKey;
 use myagent_core::routing::TrustedProxies;
 use myagent_core::wire::handover::Refusal;
+use myagent_tls::Trust;
 use std::time::Duration;
 
 pub use admission::Limits;
-pub use proxy::{Known, ListenerId, Proxy};
+pub use proxy::{Known, ListenerId, Proxy, Requests};
 
 /// Settings of the front door. Validated where they were parsed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ProxyConfig {
     /// Clients that may wait at once, over all threads.
     pub queue_size: u32,
@@ -57,6 +62,12 @@ pub struct ProxyConfig {
     pub limits: Limits,
     /// How long a client may take for its request head, all in all.
     pub head_timeout: Duration,
+    /// How long an agent may take to begin its answer to a plain request, once it has all of it, and to go on with it.
+    pub answer_timeout: Duration,
+    /// How long a client may take none of its answer, or send nothing of its body; an agent may read nothing of that as long.
+    pub stall_timeout: Duration,
+    /// Whom to trust where a plain request goes to an external service over TLS.
+    pub trust: Trust,
     /// Threads that accept; 0 counts as 1.
     pub threads: usize,
     /// Most clients of one thread whose sockets are here at once; fewer where the system allows few open files. Beyond that
@@ -74,6 +85,9 @@ impl Default for ProxyConfig {
             proxy_protocol: false,
             limits: Limits::default(),
             head_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_mins(5),
+            stall_timeout: Duration::from_secs(30),
+            trust: Trust::system(),
             most_here: 4096,
             threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
         }
@@ -98,6 +112,13 @@ pub enum ProxyEvent {
         reason: String,
         /// How many.
         count: u32,
+    },
+    /// An agent could not be reached for a plain request, or did not answer it.
+    RequestFailed {
+        /// Which instance.
+        key: InstanceKey,
+        /// What went wrong.
+        reason: String,
     },
     /// A runner gave a client back.
     GivenBack {

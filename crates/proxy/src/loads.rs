@@ -131,6 +131,7 @@ mod tests {
             name: "a".into(),
             start_id: StartId(Uuid::from_u128(start)),
             takeover: Arc::from(Path::new("")),
+            upstream: None,
             eligible,
             may_become_eligible: true,
             max_places: 0,

@@ -41,6 +41,25 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     events: mpsc::Sender<ProxyEvent>,
     events_dropped: AtomicU64,
+    pub(crate) requests: RequestCounters,
+}
+
+/// Plain requests since the start.
+#[derive(Debug, Default)]
+pub(crate) struct RequestCounters {
+    /// Answered by an agent, to the end.
+    pub(crate) served: AtomicU64,
+    /// Not, because of the agent or of the client.
+    pub(crate) failed: AtomicU64,
+}
+
+/// Plain requests since the start, those aside that no instance was found for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Answered by an agent, to the end.
+    pub served: u64,
+    /// Not, because of the agent or of the client.
+    pub failed: u64,
 }
 
 impl Shared {
@@ -120,6 +139,7 @@ impl Proxy {
             admission: Admission::new(config.limits, known.clients),
             events,
             events_dropped: AtomicU64::new(0),
+            requests: RequestCounters::default(),
             config,
         });
         let mut threads = Vec::with_capacity(count);
@@ -202,6 +222,12 @@ impl Proxy {
     /// Clients that wait for a place now.
     pub fn waiting(&self) -> usize {
         self.inner.shared.queue.waiting()
+    }
+
+    /// Plain requests that were carried.
+    pub fn requests(&self) -> Requests {
+        let RequestCounters { served, failed } = &self.inner.shared.requests;
+        Requests { served: served.load(Ordering::Relaxed), failed: failed.load(Ordering::Relaxed) }
     }
 
     /// Events that were dropped because nobody took them in time.

@@ -17,11 +17,11 @@ const MAX_V2_REST: usize = 2048;
 
 /// A header that is complete.
 #[derive(Debug, PartialEq, Eq)]
-struct Header {
+pub(crate) struct Header {
     /// Its length in bytes.
-    len: usize,
+    pub(crate) len: usize,
     /// The client; none: the proxy itself asks (a health check), or it does not know.
-    source: Option<SocketAddr>,
+    pub(crate) source: Option<SocketAddr>,
 }
 
 /// Reads a header from the beginning of a connection, takes it out of `bytes`, and says who the client is; none: the peer
@@ -41,7 +41,7 @@ pub(crate) async fn read(
 }
 
 /// Reads a header, if it is complete.
-fn parse(bytes: &[u8]) -> Result<Option<Header>, HeadError> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>, HeadError> {
     let bad = |what: &str| HeadError::Bad(format!("its PROXY header {what}"));
     let begins = |mark: &[u8]| mark.starts_with(&bytes[..bytes.len().min(mark.len())]);
     if begins(SIGNATURE) {

@@ -11,7 +11,7 @@ use crate::journey::{Journey, MAX_TRIES};
 use crate::refuse::{self, Refused};
 use crate::thread::Thread;
 use crate::ticks::{Counting, Peeking};
-use myagent_core::routing::{Decision, FixedTick, PoolId, Ticks, decide};
+use myagent_core::routing::{Decision, PoolId, Ticks, decide};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -36,6 +36,16 @@ pub(crate) enum Step {
     Refuse(String, bool),
 }
 
+/// Who was found for a client.
+pub(crate) enum Chosen {
+    /// The instance of this runner.
+    Runner(Rc<Link>, Reason),
+    /// Nobody: why, and whether trying again can help.
+    Nobody(String, bool),
+    /// The client has left.
+    Left,
+}
+
 /// Finds an instance for a client and hands it over, or refuses it. `first` is what was decided already.
 pub(crate) async fn route(
     thread: Rc<Thread>,
@@ -49,47 +59,66 @@ pub(crate) async fn route(
     // Of the last decision.
     let mut pool = PoolId::All;
     let (reason, recoverable) = loop {
+        match choose(&thread, &mut client, &mut journey, &mut first, &mut pool).await {
+            Chosen::Runner(link, why) => match link.offer(&thread, client, why, journey).await {
+                Offered::Sent => return,
+                Offered::NotSent(returned) => (client, journey) = *returned,
+            },
+            Chosen::Nobody(reason, recoverable) => break (reason, recoverable),
+            Chosen::Left => return,
+        }
+    };
+    // Being told may take a while; the next in the queue need not wait for that.
+    drop(journey);
+    refuse(&thread, client, &head, reason, recoverable).await;
+}
+
+/// Finds an instance for a client, and waits for one if that makes sense. `first` is what was decided already, `pool` that of
+/// the last decision.
+pub(crate) async fn choose(
+    thread: &Thread,
+    client: &mut Client,
+    journey: &mut Journey,
+    first: &mut Option<Step>,
+    pool: &mut PoolId,
+) -> Chosen {
+    loop {
         if journey.has_failed() {
-            break (journey.last.take().unwrap_or_default(), true);
+            return Chosen::Nobody(journey.last.take().unwrap_or_default(), true);
         }
         // Made before the decision, so that no change after it is missed.
         let mut changed = pin!(thread.changed.notified());
         let step = if let Some(decided) = first.take() {
             decided
         } else if journey.place.as_ref().is_some_and(|place| !place.is_first()) {
-            Step::Wait(OTHERS_WAIT.to_owned(), pool)
+            Step::Wait(OTHERS_WAIT.to_owned(), *pool)
         } else if journey.tried.len() >= MAX_TRIES {
-            Step::Wait("several instances were full".to_owned(), pool)
+            Step::Wait("several instances were full".to_owned(), *pool)
         } else {
-            next_step(&thread, &client, true, &journey)
+            next_step(thread, client, journey)
         };
         let reason = match step {
             Step::Offer(link, why, from) => {
-                pool = from;
-                match link.offer(&thread, client, why, journey).await {
-                    Offered::Sent => return,
-                    Offered::NotSent(returned) => (client, journey) = *returned,
-                }
-                continue;
+                *pool = from;
+                return Chosen::Runner(link, why);
             }
             Step::Wait(reason, from) => {
-                pool = from;
+                *pool = from;
                 reason
             }
             Step::Refuse(reason, recoverable) => {
-                let reason = journey.last.take().unwrap_or(reason);
-                break (reason, recoverable);
+                return Chosen::Nobody(journey.last.take().unwrap_or(reason), recoverable);
             }
         };
         let reason = journey.last.take().unwrap_or(reason);
         if journey.is_final {
-            break (reason, true);
+            return Chosen::Nobody(reason, true);
         }
         if journey.place.is_none() {
-            journey.place = thread.shared.queue.join(pool);
+            journey.place = thread.shared.queue.join(*pool);
         }
         let Some(place) = &journey.place else {
-            break (format!("{reason}, and no more clients may wait"), true);
+            return Chosen::Nobody(format!("{reason}, and no more clients may wait"), true);
         };
         let wait = thread.shared.config.queue_timeout;
         let until = *journey.deadline.get_or_insert_with(|| Instant::now() + wait);
@@ -100,19 +129,16 @@ pub(crate) async fn route(
             () = sleep(TRY_EVERY), if is_first => None,
             () = sleep_until(until) => Some(reason),
             () = thread.closing.cancelled() => Some("the manager is shutting down".to_owned()),
-            () = client.left() => return,
+            () = client.left() => return Chosen::Left,
         };
         if let Some(reason) = in_vain {
-            break (reason, true);
+            return Chosen::Nobody(reason, true);
         }
         journey.tried.clear();
-    };
-    // Being told may take a while; the next in the queue need not wait for that.
-    drop(journey);
-    refuse(&thread, client, &head, reason, recoverable).await;
+    }
 }
 
-/// Lets a client in that wants to be handed over, or says why not.
+/// Lets a client in that wants an instance, or says why not.
 pub(crate) fn admit(thread: &Thread, client: &Client) -> Result<(), Denied> {
     thread.shared.admission.admit(client.peer.ip(), || thread.open_connections(), thread.shared.now())
 }
@@ -127,12 +153,9 @@ pub(crate) async fn deny(thread: &Thread, client: Client, head: &Head, denied: D
     tell(thread, client, head, denied.reason(), true, after).await;
 }
 
-/// Decides, without waiting for anything. `takes_turn`: it is for a hand-over, and so counts as a choice.
-pub(crate) fn next_step(thread: &Thread, client: &Client, takes_turn: bool, journey: &Journey) -> Step {
+/// Decides, without waiting for anything.
+pub(crate) fn next_step(thread: &Thread, client: &Client, journey: &Journey) -> Step {
     thread.catch_up();
-    if !takes_turn {
-        return decide_by(thread, client, journey, &FixedTick(0));
-    }
     let counting = Counting { registry: &thread.shared.ticks, ticks: &thread.ticks };
     let queue = &thread.shared.queue;
     if journey.place.is_none() && queue.waiting() > 0 {

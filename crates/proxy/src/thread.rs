@@ -64,6 +64,10 @@ pub(crate) struct Thread {
     pub(crate) message: RefCell<Vec<u8>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) crowd: Rc<Crowd>,
+    /// Plain requests under way.
+    pub(crate) requests: Cell<usize>,
+    /// A shutdown has begun: kept connections that say nothing are closed.
+    pub(crate) finishing: CancellationToken,
     /// The grace of a shutdown is over: who still waits is refused.
     pub(crate) closing: CancellationToken,
 }
@@ -110,6 +114,8 @@ async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Op
         message: RefCell::default(),
         tasks: TaskTracker::new(),
         crowd: Crowd::new(most_here(&shared)),
+        requests: Cell::new(0),
+        finishing: CancellationToken::new(),
         closing: CancellationToken::new(),
         shared,
     });
@@ -164,6 +170,7 @@ async fn stop(acceptor: JoinHandle<()>) {
 /// Lets handshakes finish, then refuses those that wait, then gives up.
 async fn finish(thread: &Thread, grace: Duration) {
     thread.tasks.close();
+    thread.finishing.cancel();
     if timeout(grace, thread.tasks.wait()).await.is_ok() {
         return;
     }

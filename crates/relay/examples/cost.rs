@@ -6,10 +6,11 @@
 //! valgrind --tool=callgrind --separate-threads=yes target/release/examples/cost 10000
 //! ```
 
+use myagent_core::http::Upstream;
 use myagent_core::wire::handover::Offer;
 use myagent_core::{Clock, ConnectionId};
 use myagent_relay::codec::{Opcode, write_frame, write_masked_frame};
-use myagent_relay::relay::{Config, Target};
+use myagent_relay::relay::Config;
 use myagent_relay::{Client, Relay, Table};
 use myagent_tls::Trust;
 use std::io::{Read, Write};
@@ -71,7 +72,7 @@ fn main() -> Outcome {
     let count = std::env::args().nth(1).map_or(Ok(10_000), |count| count.parse())?;
     let (agents, clients) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     let config = Config {
-        target: Target::Local { addr: agents.local_addr()?, path: "/".to_owned() },
+        target: Upstream::Local { addr: agents.local_addr()?, path: "/".to_owned() },
         trust: Trust::system(),
         service: "cost".to_owned(),
         instance: "cost-0".to_owned(),

@@ -11,7 +11,8 @@ use crate::flow::{Flow, Pumped, Verdict};
 use crate::heartbeat::Heartbeat;
 use crate::relay::Relay;
 use crate::table::Entry;
-use crate::upstream::Body;
+
+use myagent_core::http::Body;
 use myagent_tls::Stream;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -138,7 +139,7 @@ impl Active {
             Mode::Http { body, .. } => {
                 entry.add_in(1, 0);
                 entry.add_out(1, opening.from_agent.len() as u64);
-                let last = body.feed(&opening.from_agent);
+                let last = end_in(body, &opening.from_agent);
                 if last.is_some() {
                     down.finish();
                 }
@@ -248,7 +249,7 @@ impl Active {
             }
             Mode::Http { body, .. } => {
                 entry.add_out(0, bytes.len() as u64);
-                body.feed(bytes).map_or(Verdict::Forward, Verdict::Last)
+                end_in(body, bytes).map_or(Verdict::Forward, Verdict::Last)
             }
         })
     }
@@ -312,4 +313,12 @@ fn note_session(session: Option<Box<str>>, entry: &Entry) {
     if let Some(session) = session {
         entry.set_session(&session);
     }
+}
+
+/// How many of these bytes belong to a body that ends in them. One that cannot be followed ends with the connection.
+fn end_in(body: &mut Body, bytes: &[u8]) -> Option<usize> {
+    body.feed(bytes).unwrap_or_else(|_| {
+        *body = Body::UntilEnd;
+        None
+    })
 }

@@ -4,11 +4,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use myagent_core::http::{EVENTS_HEADER, percent_decode, push_header, wants_events};
 
 /// Most headers of a request.
 pub const MAX_HEADERS: usize = 100;
-/// With the value 1 the client asks for events of our own.
-pub const EVENTS_HEADER: &str = "x-myagent-events";
 /// Appended to a client's key (RFC 6455 section 1.3).
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -196,43 +195,6 @@ pub fn error_response(status: u16, extra: &[(&str, &str)], text: &str) -> Vec<u8
     out
 }
 
-/// Appends a header line; nothing in the value can end it early.
-pub(crate) fn push_header(out: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend(value.as_ref().iter().map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }));
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Whether a request asks for events of our own, by `?events=1` or by the value of [`EVENTS_HEADER`].
-pub fn wants_events(target: &str, header: Option<&str>) -> bool {
-    let yes = |value: &str| matches!(value.trim(), "1" | "true");
-    let query = target.split_once('?').map_or("", |(_, query)| query);
-    header.is_some_and(yes)
-        || query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .any(|(name, value)| name == "events" && yes(value))
-}
-
-/// `%41+b` becomes `A b`; what is no escape stays as it is.
-pub fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let escaped = bytes.get(at + 1..at + 3).filter(|_| byte == b'%').and_then(|digits| {
-            // Checked here because the parser would take a sign as well.
-            let digits =
-                std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
-            u8::from_str_radix(digits, 16).ok()
-        });
-        out.push(escaped.unwrap_or(if byte == b'+' { b' ' } else { byte }));
-        at += if escaped.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,8 +210,6 @@ mod tests {
         assert_eq!(upgrade.query("x").as_deref(), Some(""));
         assert_eq!(upgrade.query("y"), None);
         assert!(!upgrade.wants_events());
-        assert!(wants_events("/s/x?a=1&events=1", None) && wants_events("/", Some(" 1")));
-        assert!(!wants_events("/?events=0&xevents=1", Some("0")) && !wants_events("/events=1", None));
         assert_eq!(upgrade.header("HOST"), Some("h"));
         let answer = String::from_utf8(upgrade.response_101(&[("X-MyAgent-Service", "a\r\nb")])).unwrap();
         assert_eq!(
@@ -276,14 +236,5 @@ mod tests {
         check("dGhlIHNhbXBsZSBub25jZQ==", "not base64!", 400);
         check("\r\n\r\n", "\r\n", 400);
         check("Host: h", "Host h", 400);
-    }
-
-    #[test]
-    fn percent_decoding_leaves_what_is_no_escape() {
-        for (text, expected) in
-            [("a%2Fb", "a/b"), ("%", "%"), ("%4", "%4"), ("%+1", "% 1"), ("%c3%a4", "ä"), ("%ff", "\u{fffd}")]
-        {
-            assert_eq!(percent_decode(text), expected);
-        }
     }
 }

@@ -5,7 +5,7 @@
 //! * [`handshake`]: the server's side of the opening handshake.
 //! * [`table`]: a runner's connections, their counters and closed records.
 //! * [`relay`]: the transparent relay to a command agent or an external service; [`scanner`] follows its frames,
-//!   [`request`] and [`upstream`] make its handshake.
+//!   [`upstream`] and [`myagent_core::http`] make its handshake.
 //!
 //! Everything here lives on one thread: no lock, no `Send`. It runs in a `LocalRuntime` (or a `LocalSet`).
 
@@ -16,12 +16,11 @@ mod flow;
 pub mod handshake;
 mod heartbeat;
 pub mod relay;
-pub mod request;
 pub mod scanner;
 pub mod table;
 pub mod upstream;
 
 pub use client::{Client, GivenBack};
 pub use conversation::Conversation;
-pub use relay::{Relay, Target};
+pub use relay::Relay;
 pub use table::{Entry, Table};

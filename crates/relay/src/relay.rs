@@ -7,53 +7,25 @@ use crate::client::{Client, GivenBack};
 use crate::conversation::{Conversation, Mode, Opening};
 use crate::flow::BUFFER;
 use crate::handshake::error_response;
-use crate::request::{self, Destination, Request};
 use crate::table::Table;
-use crate::upstream::{self, ANSWER_TIMEOUT, Answer, HANDSHAKE_TIMEOUT, UpstreamError};
-use myagent_core::service::Endpoint;
-use myagent_core::wire::handover::Refusal;
+use crate::upstream::{self, ANSWER_TIMEOUT, HANDSHAKE_TIMEOUT, UpstreamError};
+use myagent_core::http::request::{self, Caller, Destination};
+use myagent_core::http::{Answer, Request, Upstream};
+use myagent_core::wire::handover::{Offer, Refusal};
 use myagent_handover::vanish::allow_slowness;
 use myagent_tls::{Stream, Trust};
 use std::cell::RefCell;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// Where the agent is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A process of ours.
-    Local {
-        /// Its listener.
-        addr: SocketAddr,
-        /// Path of its WebSocket.
-        path: String,
-    },
-    /// Somebody else's.
-    External {
-        /// Its URL.
-        endpoint: Endpoint,
-    },
-}
-
-impl Target {
-    /// Host and port, for messages.
-    pub fn address(&self) -> String {
-        match self {
-            Self::Local { addr, .. } => addr.to_string(),
-            Self::External { endpoint } => endpoint.authority(),
-        }
-    }
-}
-
 /// What a relay is for.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the agent is.
-    pub target: Target,
+    pub target: Upstream,
     /// Whom to trust if it is reached over TLS.
     pub trust: Trust,
     /// Name of the service, for the headers of answers.
@@ -66,7 +38,7 @@ pub struct Config {
 
 /// The relay of one instance.
 pub struct Relay {
-    target: Target,
+    target: Upstream,
     trust: Trust,
     table: Table,
     service: String,
@@ -83,14 +55,7 @@ impl Relay {
     /// A relay whose connections are entered into this table.
     pub fn new(config: Config, table: Table) -> Rc<Self> {
         let Config { target, trust, service, instance, slow_client } = config;
-        let host = match &target {
-            Target::Local { .. } => None,
-            Target::External { endpoint } if endpoint.port == if endpoint.tls { 443 } else { 80 } => {
-                let authority = endpoint.authority();
-                Some(authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host).to_owned())
-            }
-            Target::External { endpoint } => Some(endpoint.authority()),
-        };
+        let host = target.host();
         let address = target.address();
         let buffer = RefCell::new(vec![0; BUFFER].into_boxed_slice());
         Rc::new(Self { target, trust, table, service, instance, slow_client, host, address, buffer })
@@ -98,7 +63,7 @@ impl Relay {
 
     /// Whether the agent is a process of ours, so that its end will be told.
     pub(crate) fn owns_agent(&self) -> bool {
-        matches!(self.target, Target::Local { .. })
+        matches!(self.target, Upstream::Local { .. })
     }
 
     /// Connects to the agent and makes the handshake. The client is given back, untouched, if there is no place for it, if
@@ -116,15 +81,11 @@ impl Relay {
             ));
         }
         let _place = self.table.reserve();
-        let destination = Destination {
-            path: match &self.target {
-                Target::Local { path, .. } => path,
-                Target::External { endpoint } => &endpoint.path,
-            },
-            host: self.host.as_deref(),
-            default_host: &self.address,
-        };
-        let request = match request::rewrite(&client.head, destination, &client.offer) {
+        let destination =
+            Destination { path: self.target.path(), host: self.host.as_deref(), default_host: &self.address };
+        let Offer { client: address, connection_id, .. } = client.offer;
+        let caller = Caller { client: address, connection_id };
+        let request = match request::rewrite(&client.head, destination, caller) {
             Ok(request) => request,
             // No runner could read it; the front door can tell the client.
             Err(error) => return Err(GivenBack::new(client, Refusal::BadRequest, error.to_string())),

@@ -57,6 +57,8 @@ struct Inner {
     /// Number of the newest closed record, and of the newest that was reported.
     newest_closed: Cell<u64>,
     reported_closed: Cell<u64>,
+    /// A closed record was dropped that nobody was told of.
+    untold: Cell<bool>,
     closed_dropped: Cell<u64>,
     left: RefCell<Left>,
     /// A session was seen on a connection for the first time.
@@ -91,6 +93,7 @@ impl Table {
                 closed: RefCell::default(),
                 newest_closed: Cell::new(0),
                 reported_closed: Cell::new(0),
+                untold: Cell::new(false),
                 closed_dropped: Cell::new(0),
                 left: RefCell::default(),
                 news: Rc::default(),
@@ -235,9 +238,13 @@ impl Table {
 
     /// Connections, counters and closed records; with `full` all open connections, else those that changed since the last
     /// report. `usage`, `totals.log_lines_dropped` and what became of sessions are for the runner to fill in.
+    ///
+    /// A full one is made unasked when closed records were dropped before they were reported: the manager would hold those
+    /// connections to be open for as long as the runner lives.
     pub fn report(&self, full: bool) -> Report {
         self.tick();
         let inner = &self.inner;
+        let full = inner.untold.take() || full;
         let changed = std::mem::take(&mut *inner.changed.borrow_mut());
         for state in &changed {
             state.changed.set(false);
@@ -289,7 +296,12 @@ impl Table {
         inner.dirty.get()
             || !inner.touched.borrow().is_empty()
             || !inner.changed.borrow().is_empty()
-            || inner.newest_closed.get() > inner.reported_closed.get()
+            || self.unreported_closed() > 0
+    }
+
+    /// Closed records that were in no report.
+    pub fn unreported_closed(&self) -> u64 {
+        self.inner.newest_closed.get() - self.inner.reported_closed.get()
     }
 
     /// The manager has stored the closed records up to this number.
@@ -455,9 +467,13 @@ impl Inner {
             reason: entry::cut(reason, crate::codec::MAX_REASON).to_owned(),
             moved,
         });
-        if closed.len() > MAX_CLOSED {
-            closed.pop_front();
+        if closed.len() > MAX_CLOSED
+            && let Some(dropped) = closed.pop_front()
+        {
             self.closed_dropped.set(self.closed_dropped.get() + 1);
+            if dropped.number > self.reported_closed.get() {
+                self.untold.set(true);
+            }
         }
     }
 }

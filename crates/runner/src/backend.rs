@@ -4,16 +4,17 @@
 use crate::event::{Event, Load};
 use crate::runner::Runner;
 use myagent_core::config::ServiceConfig;
+use myagent_core::http::{Upstream, upstream};
 use myagent_core::service::Endpoint;
 use myagent_core::wire::handover::{Ask, Moved, Refusal, Up};
 use myagent_core::wire::launch::AgentLaunch;
 use myagent_host::{Host, HostConfig, LoadError};
 use myagent_journal::Journal;
-use myagent_relay::relay::{self, Relay, Target};
+use myagent_relay::relay::{self, Relay};
 use myagent_relay::table::Place;
 use myagent_relay::{Client, GivenBack};
 use myagent_tls::Trust;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -140,24 +141,14 @@ impl Backend {
     }
 }
 
-/// The address that an agent listens on. The validation of services lets nothing but addresses and `localhost` pass.
-pub(crate) fn agent_address(host: &str, port: u16) -> Result<SocketAddr, String> {
-    let ip = match host {
-        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        _ => host.parse().map_err(|_| format!("host {host:?} is not an IP address or localhost"))?,
-    };
-    Ok(SocketAddr::new(ip, port))
-}
-
 impl Runner {
     /// Puts a relay in front of the agent.
     pub(crate) fn make_relay(&mut self) -> Result<(), String> {
         let target = match &self.spec.agent {
-            AgentLaunch::External { url } => Target::External { endpoint: Endpoint::parse(url)? },
-            AgentLaunch::Command { path, .. } => Target::Local {
-                addr: reachable(agent_address(&self.spec.host, self.spec.port)?),
-                path: path.clone(),
-            },
+            AgentLaunch::External { url } => Upstream::External { endpoint: Endpoint::parse(url)? },
+            AgentLaunch::Command { path, .. } => {
+                Upstream::local(&self.spec.host, self.spec.port, path.as_str())?
+            }
             AgentLaunch::File { .. } => return Err("an agent file is not relayed".to_owned()),
         };
         let instance = format!("{}-{}", self.spec.service, self.spec.index);
@@ -179,7 +170,7 @@ impl Runner {
         let AgentLaunch::File { path, .. } = &spec.agent else {
             return Err("this is not an agent file".to_owned());
         };
-        let address = agent_address(&spec.host, spec.port)?;
+        let address = upstream::listener(&spec.host, spec.port)?;
         let listener = listen(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
         let journal_folder = spec.paths.journal.clone();
         let journal = Journal::open(myagent_journal::Config {
@@ -255,14 +246,4 @@ fn listen(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     tokio::net::TcpListener::from_std(listener)
-}
-
-/// Who listens on every address is reached on the loopback one.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }

@@ -5,6 +5,7 @@ use crate::runner::Runner;
 use crate::stop::How;
 use myagent_core::ConnectionId;
 use myagent_core::wire::control::{Answer, CLOSES_WITHIN, Phase, Request, RequestLine};
+use myagent_relay::table::MAX_CLOSED_PER_REPORT;
 use std::time::Duration;
 
 /// Most lines of output in one answer.
@@ -25,7 +26,13 @@ impl Runner {
             Request::FullReport => Answer::Report(Box::new(self.report(true))),
             Request::AckClosed { up_to } => {
                 self.table.ack_closed(up_to);
-                Answer::Done
+                self.clients.answer(client, id, Answer::Done);
+                // At one report a second, ten thousand clients that leave at once would be shown, and counted against their
+                // addresses, for ten more. Less than a whole report can wait for the next one.
+                if self.table.unreported_closed() >= MAX_CLOSED_PER_REPORT as u64 {
+                    self.tell_report();
+                }
+                return;
             }
             Request::Disconnect { connection_id, code, reason } => {
                 if self.table.disconnect(connection_id, code, &reason) {

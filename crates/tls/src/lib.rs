@@ -1,19 +1,23 @@
 //! TLS towards external services (`wss://`): connecting, whom we trust, and what went wrong in words that help.
 //!
-//! Shared by the relay, which carries conversations, and by the supervisor's probes. Nothing of it is in the way, or in the
+//! Shared by the relay, which carries conversations, by the front door, which carries plain requests, and by the supervisor's
+//! probes. Nothing of it is in the way, or in the
 //! memory, of a process that makes no such connection: whom we trust is read at the first one.
 //!
 //! * [`Trust`]: whom we trust. [`Trust::connect`] makes a [`Stream`] of a connected socket.
+//! * [`Trust::reach`] connects to an agent, wherever it is, and [`ReachError`] is why it did not.
 //! * [`Stream`]: a socket, with TLS on it or without.
 //! * [`Error`]: why there is no TLS, with the way out.
 //!
 //! Certificates are always verified; there is no switch. See `docs/decisions/0007-tls-to-external-services.md`.
 
 mod error;
+mod reach;
 mod stream;
 mod trust;
 
 pub use error::Error;
+pub use reach::ReachError;
 pub use stream::Stream;
 pub use trust::Trust;
 

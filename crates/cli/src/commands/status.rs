@@ -9,7 +9,7 @@ use crate::output::{Colour, service};
 use anyhow::Result;
 use myagent_core::instance::InstanceState;
 use myagent_core::service::Desired;
-use myagent_core::view::{FleetView, InfoView, ServiceView};
+use myagent_core::view::{FleetView, InfoView, PlainRequestsView, ServiceView};
 use std::collections::BTreeMap;
 
 pub(super) async fn service(app: &App, name: &str) -> Result<()> {
@@ -52,6 +52,11 @@ pub(super) async fn fleet(app: &App) -> Result<()> {
             }
         ),
     ];
+    let PlainRequestsView { served, failed } = info.plain_requests;
+    if served + failed > 0 {
+        let some = if failed > 0 { format!(", {failed} of them failed") } else { String::new() };
+        lines.push(format!("http         {}{some}", count((served + failed) as usize, "plain request")));
+    }
     let ill: Vec<&ServiceView> = views.iter().filter(|view| is_ill(view)).collect();
     if !ill.is_empty() {
         let row = |view: &&ServiceView| {

@@ -90,7 +90,7 @@ impl Raw {
 }
 
 /// Somebody who exchanges messages until told to stop; how many it was, and how long the slowest took.
-async fn bystander(url: String, mut stop: watch::Receiver<bool>) -> Result<(usize, Duration)> {
+pub(crate) async fn bystander(url: String, mut stop: watch::Receiver<bool>) -> Result<(usize, Duration)> {
     let mut socket = connect(&url).await?;
     let (mut count, mut slowest) = (0, Duration::ZERO);
     let mut pace = interval(Duration::from_millis(10));

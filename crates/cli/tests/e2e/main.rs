@@ -1,6 +1,7 @@
 //! Stories: the real binary, real agents, real sockets. One file per story; `docs/testing.md` tells how they are written.
 #![expect(clippy::unwrap_used, reason = "a story that fails shall say where")]
 
+mod abuse_front;
 mod abuse_relay;
 mod acceptance;
 mod adapters;
@@ -28,6 +29,7 @@ mod moving;
 mod moving_dies;
 mod nothing_left;
 mod other_worker;
+mod plain_http;
 mod ports;
 mod readiness;
 mod recorded;

@@ -93,9 +93,11 @@ impl Connections {
             Some(service) if self.moving.is_empty() => {
                 let instances = self.instances.iter().filter(|(key, _)| key.service_id == service);
                 let ids = instances.flat_map(|(_, instance)| &instance.open);
-                ids.filter_map(|id| self.rows.get(id)).filter(|row| wanted.is_met(row, now)).collect()
+                ids.filter_map(|id| self.rows.get(id).map(Box::as_ref))
+                    .filter(|row| wanted.is_met(row, now))
+                    .collect()
             }
-            _ => self.rows.values().filter(|row| wanted.is_met(row, now)).collect(),
+            _ => self.rows.values().map(Box::as_ref).filter(|row| wanted.is_met(row, now)).collect(),
         };
         let total = rows.len();
         let end = offset.saturating_add(limit);

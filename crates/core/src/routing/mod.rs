@@ -37,4 +37,5 @@ pub use pool::{PoolId, PoolKind};
 pub use rule::{CompiledRule, Rule, RuleSpec, Share, TagMatch, Weights};
 pub use snapshot::{RoutedInstance, RoutedService, RoutingSnapshot};
 pub use strategy::Strategy;
+pub(crate) use target::decode;
 pub use target::{OWN_QUERY_NAMES, Target};

@@ -4,6 +4,7 @@ use super::hash::mix;
 use super::plan::Plan;
 use super::rule::CompiledRule;
 use super::strategy::Strategy;
+use crate::http::Upstream;
 use crate::ids::{InstanceKey, StartId};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -62,6 +63,8 @@ pub struct RoutedInstance {
     pub start_id: StartId,
     /// Where its runner takes clients over.
     pub takeover: Arc<Path>,
+    /// Where the agent itself is, for plain requests; none: not known.
+    pub upstream: Option<Arc<Upstream>>,
     /// Ready, not draining, healthy.
     pub eligible: bool,
     /// Not eligible now, but starting or coming back: worth waiting for.
@@ -147,6 +150,11 @@ impl RoutingSnapshot {
     /// The instance of that key, if it is still there.
     pub fn instance(&self, key: InstanceKey) -> Option<&RoutedInstance> {
         self.index_of(key).map(|index| self.at(index as usize))
+    }
+
+    /// The name of an instance's service.
+    pub fn service_name(&self, key: InstanceKey) -> Option<&Arc<str>> {
+        self.index_of(key).map(|index| &self.services[self.owner(index)].name)
     }
 
     /// The index of an instance, by which [`super::Loads`] are asked: instances are counted over all services in their order.

@@ -75,7 +75,7 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> + Clone {
 }
 
 /// Decodes `%41`, and in a query `+` as a space. What is no valid escape stays as it is; bytes that are no UTF-8 become �.
-pub(super) fn decode(text: &str, in_query: bool) -> Cow<'_, str> {
+pub(crate) fn decode(text: &str, in_query: bool) -> Cow<'_, str> {
     if !text.bytes().any(|byte| byte == b'%' || in_query && byte == b'+') {
         return Cow::Borrowed(text);
     }

@@ -239,6 +239,7 @@ pub(crate) fn instance(service: u128, index: u32, takeover: &Path) -> RoutedInst
         name: format!("instance-{index}").into(),
         start_id: StartId(Uuid::new_v4()),
         takeover: Arc::from(takeover),
+        upstream: None,
         eligible: true,
         may_become_eligible: false,
         max_places: 0,

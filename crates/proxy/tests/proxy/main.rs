@@ -6,6 +6,8 @@ mod admission;
 mod hand_over;
 mod kit;
 mod life;
+mod plain;
 mod requests;
 mod routing;
+mod upstream;
 mod waiting;

@@ -61,12 +61,9 @@ async fn foreign_pages_are_refused() {
 }
 
 #[tokio::test]
-async fn plain_http_is_told_what_this_port_speaks() {
+async fn the_front_door_tells_its_own_health() {
     let mut runner = FakeRunner::start(1, 0);
     let door = Door::open(one_thread(), weather([runner.instance.clone()])).await;
-    let answer = door.answer("POST /s/weather HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc").await;
-    assert!(answer.starts_with("HTTP/1.1 426 ") && answer.contains("\r\nUpgrade: websocket\r\n"), "{answer}");
-    assert!(answer.contains("this port speaks WebSocket"), "{answer}");
     let answer = door.answer("GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("{\"status\":\"ok\"}\n"), "{answer}");
     let answer = door.answer("HEAD /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;

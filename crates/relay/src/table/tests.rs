@@ -117,11 +117,22 @@ async fn closed_records_are_bounded() {
         table.open(&offer(number as u128), None).close(1000, "");
     }
     assert_eq!(table.closed_dropped(), 5);
-    let report = table.report(true);
+    // Five were never told of, so that it is told who is still there.
+    let still_there = table.open(&offer(u128::MAX), None);
+    let report = table.report(false);
     assert_eq!((report.closed.len(), report.closed[0].number), (MAX_CLOSED_PER_REPORT, 6));
+    assert!(report.full && report.open.len() == 1);
     assert!(table.changed(), "there is more to report");
+    assert_eq!(table.unreported_closed(), (MAX_CLOSED - MAX_CLOSED_PER_REPORT) as u64);
+    // The next five were told of, but not acknowledged.
+    for number in 0..5 {
+        table.open(&offer(number), None).close(1000, "");
+    }
+    assert_eq!(table.closed_dropped(), 10);
+    assert!(!table.report(false).full);
     table.ack_closed(u64::MAX);
     assert!(table.report(true).closed.is_empty());
+    still_there.close(1000, "");
 }
 
 #[tokio::test(start_paused = true)]

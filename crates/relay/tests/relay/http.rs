@@ -1,9 +1,9 @@
 //! Answers that do not open a WebSocket, and agents that do not answer.
 
 use crate::rig::*;
+use myagent_core::http::Upstream;
 use myagent_core::service::Endpoint;
 use myagent_core::wire::handover::Refusal;
-use myagent_relay::Target;
 use myagent_tls::Trust;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -71,7 +71,7 @@ fn full_and_draining_give_it_back() -> Outcome {
         rig.until(|_| !rig.given_back.borrow().is_empty()).await;
         assert_eq!(rig.given_back.borrow_mut().remove(0).reason, Refusal::Draining);
 
-        let rig = Rig::of(Target::Local { addr, path: "/ws".to_owned() }, Trust::system(), 1).await?;
+        let rig = Rig::of(Upstream::Local { addr, path: "/ws".to_owned() }, Trust::system(), 1).await?;
         let _place = rig.table.reserve();
         let _client = rig.raw(REQUEST).await?;
         rig.until(|_| !rig.given_back.borrow().is_empty()).await;
@@ -165,7 +165,7 @@ fn an_external_service_is_reached_by_its_url() -> Outcome {
     run(async {
         let (listener, addr) = listen().await?;
         let endpoint = Endpoint::parse(&format!("ws://localhost:{}/far?token=t", addr.port()))?;
-        let rig = Rig::of(Target::External { endpoint }, Trust::system(), 0).await?;
+        let rig = Rig::of(Upstream::External { endpoint }, Trust::system(), 0).await?;
         let _client = rig.raw(REQUEST).await?;
         let (mut agent, _) = listener.accept().await?;
         let head = read_head(&mut agent).await?;

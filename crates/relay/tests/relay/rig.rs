@@ -1,10 +1,11 @@
 //! A front door in a few lines: accepts, reads the head, hands the socket to a relay.
 
+use myagent_core::http::Upstream;
 use myagent_core::wire::control::{Closed, Report};
 use myagent_core::wire::handover::Offer;
 use myagent_core::{Clock, ConnectionId};
 use myagent_relay::relay::Config;
-use myagent_relay::{Client, GivenBack, Relay, Table, Target};
+use myagent_relay::{Client, GivenBack, Relay, Table};
 use myagent_tls::Trust;
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -52,11 +53,11 @@ pub(crate) async fn listen() -> std::io::Result<(TcpListener, SocketAddr)> {
 impl Rig {
     /// A front door whose clients go to an agent at `agent`, path `/ws`.
     pub(crate) async fn new(agent: SocketAddr) -> std::io::Result<Self> {
-        Self::of(Target::Local { addr: agent, path: "/ws".to_owned() }, Trust::system(), 0).await
+        Self::of(Upstream::Local { addr: agent, path: "/ws".to_owned() }, Trust::system(), 0).await
     }
 
     /// A front door with so many places (0: no limit) before this agent.
-    pub(crate) async fn of(target: Target, trust: Trust, max_places: u32) -> std::io::Result<Self> {
+    pub(crate) async fn of(target: Upstream, trust: Trust, max_places: u32) -> std::io::Result<Self> {
         let table = Table::new(Arc::new(Epoch), Duration::from_secs(30), max_places);
         let config = Config {
             target,

@@ -2,10 +2,10 @@
 
 use crate::rig::*;
 use futures_util::{SinkExt, StreamExt};
+use myagent_core::http::Upstream;
 use myagent_core::service::Endpoint;
 use myagent_core::wire::handover::Refusal;
 use myagent_relay::codec::{Opcode, write_frame, write_masked_frame};
-use myagent_relay::relay::Target;
 use myagent_testkit::tls::{Authority, TlsStream};
 use myagent_tls::Trust;
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl Far {
         let (listener, addr) = listen().await?;
         let endpoint = Endpoint::parse(&format!("wss://localhost:{}/ws", addr.port()))?;
         let trust = Trust::file(folder.path().join("far.pem"));
-        let rig = Rig::of(Target::External { endpoint }, trust, 0).await?;
+        let rig = Rig::of(Upstream::External { endpoint }, trust, 0).await?;
         Ok(Self { rig, listener, acceptor, _folder: folder })
     }
 

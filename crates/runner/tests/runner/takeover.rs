@@ -3,7 +3,7 @@
 use crate::common::{Setup, wait_for};
 use futures_util::{SinkExt, StreamExt};
 use myagent_core::ConnectionId;
-use myagent_core::wire::control::{Answer, Report, Request, RunnerEvent};
+use myagent_core::wire::control::{Answer, Report, Request, RunnerEvent, RunnerLine};
 use myagent_core::wire::handover::{Down, Offer, Refusal, Up, decode, encode};
 use myagent_core::wire::launch::AgentLaunch;
 use myagent_handover::{Channel, Received};
@@ -135,6 +135,37 @@ async fn a_client_is_taken_talks_and_is_disconnected() {
     assert_eq!((closed.code, closed.connection.messages_in), (4001, 2));
     assert_eq!(manager.ask(Request::AckClosed { up_to: closed.number }), Answer::Done);
     assert!(full_report(&mut manager).closed.is_empty());
+}
+
+#[tokio::test]
+async fn clients_that_left_in_a_rush_are_told_of_as_fast_as_that_is_taken() {
+    /// What two reports have room for.
+    const CLIENTS: usize = 2000;
+    let rig = external(echo_server()).start();
+    let mut manager = rig.connect();
+    let proxy = Proxy::connect(&rig.spec.paths.takeover).await;
+    for _ in 0..CLIENTS {
+        drop(proxy.conversation(new_id()).await);
+    }
+    let told = wait_for("the end of all conversations", || {
+        let report = full_report(&mut manager);
+        report.open.is_empty().then_some(report.closed)
+    });
+    let newest = told.last().unwrap().number;
+    assert_eq!((told.len(), newest), (1000, 1000));
+    // With the acknowledgement comes the rest, before the next second and the next answer.
+    manager.send(Request::AckClosed { up_to: newest });
+    let asked = manager.send(Request::Status);
+    let mut rest = Vec::new();
+    loop {
+        match manager.read().unwrap() {
+            RunnerLine::Event { event: RunnerEvent::Report(report) } => rest.extend(report.closed),
+            RunnerLine::Answer { id, .. } if id == asked => break,
+            _ => {}
+        }
+    }
+    assert_eq!(rest.last().map(|closed| closed.number), Some(2000));
+    manager.stop(None);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A command agent for tests: it speaks the event protocol, and misbehaves in any way its options say.
 
+mod http;
 mod misbehave;
 mod options;
 mod protocol;

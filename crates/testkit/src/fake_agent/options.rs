@@ -16,6 +16,9 @@ pub struct Options {
     pub listen_after: Option<Duration>,
     /// Answer plain HTTP requests with 503 for this time; then, and without this option, with 200.
     pub warm_up: Option<Duration>,
+    /// Answer plain HTTP requests with what they were: JSON with `method`, `target`, `headers`, and of the body its `length`
+    /// and `sum`. Keeps connections, asks for a body that is announced, and takes chunks.
+    pub http: bool,
     /// Never open the port.
     pub never_listen: bool,
     /// End after this time, with [`Options::code`].
@@ -73,6 +76,7 @@ impl Options {
                 "--delay" => options.delay = seconds(&name, &value()?)?,
                 "--listen-after" => options.listen_after = Some(seconds(&name, &value()?)?),
                 "--warm-up" => options.warm_up = Some(seconds(&name, &value()?)?),
+                "--http" => options.http = true,
                 "--never-listen" => options.never_listen = true,
                 "--exit-after" => options.exit_after = Some(seconds(&name, &value()?)?),
                 "--code" => options.code = number(&name, &value()?)?,

@@ -1,5 +1,6 @@
 //! The fake agent's life: its port, its connections, its end.
 
+use super::http;
 use super::misbehave;
 use super::options::Options;
 use super::protocol::Conversation;
@@ -141,6 +142,9 @@ impl Agent {
         stream.set_nodelay(true)?;
         while self.hangs() {
             sleep(LOOK).await;
+        }
+        if self.options.http && http::is_plain(&mut stream).await? {
+            return http::serve(stream).await;
         }
         if self.is_plain_http(&mut stream).await? {
             return Ok(());

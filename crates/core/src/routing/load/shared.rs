@@ -13,6 +13,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct SharedLoad {
     active: AtomicU32,
+    /// Plain requests that the front door carries itself, and that no runner reports.
+    requests: AtomicU32,
     /// [`NEW`] and [`EJECTED`]: mostly neither, and then a reading looks no further.
     marks: AtomicU32,
     failures: AtomicU32,
@@ -42,6 +44,7 @@ impl SharedLoad {
     pub fn new(ready_at: Option<Tick>) -> Self {
         Self {
             active: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
             marks: AtomicU32::new(if ready_at.is_some() { NEW } else { 0 }),
             failures: AtomicU32::new(0),
             ejections: AtomicU32::new(0),
@@ -56,7 +59,7 @@ impl SharedLoad {
     pub fn get(&self) -> Load {
         let measured_at = from_nanos(self.measured_at.load(Relaxed));
         Load {
-            active: self.active.load(Relaxed),
+            active: self.open(),
             ready_at: from_nanos(self.ready_at.load(Relaxed)),
             latency: measured_at.map(|at| Latency { nanos: f64::from_bits(self.latency.load(Relaxed)), at }),
             failures: self.failures.load(Relaxed),
@@ -68,6 +71,22 @@ impl SharedLoad {
     /// Sets the number of connections to what the runner counts.
     pub fn set_active(&self, active: u32) {
         self.active.store(active, Relaxed);
+    }
+
+    /// Connections and requests.
+    fn open(&self) -> u32 {
+        self.active.load(Relaxed).saturating_add(self.requests.load(Relaxed))
+    }
+
+    /// A plain request begins: it counts as a connection until [`SharedLoad::request_ended`], whatever the runner counts.
+    pub fn request_began(&self) {
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// It is over.
+    pub fn request_ended(&self) {
+        // As in `closed`.
+        let _ = self.requests.fetch_update(Relaxed, Relaxed, |requests| requests.checked_sub(1));
     }
 
     /// See [`Load::opened`].
@@ -131,7 +150,7 @@ impl Loads for [Arc<SharedLoad>] {
     #[inline]
     fn reading(&self, instance: usize, now: Tick) -> Reading {
         let Some(shared) = self.get(instance) else { return Reading::NONE };
-        let active = shared.active.load(Relaxed);
+        let active = shared.open();
         if shared.marks.load(Relaxed) == 0 {
             return Reading { active, ..Reading::NONE };
         }
@@ -184,6 +203,12 @@ mod tests {
         shared.closed();
         shared.closed();
         assert_eq!(loads.reading(0, at(0)).active, 0);
+        shared.request_began();
+        shared.set_active(2);
+        assert_eq!(loads.reading(0, at(0)).active, 3);
+        shared.request_ended();
+        shared.request_ended();
+        assert_eq!(loads.reading(0, at(0)).active, 2);
         assert_eq!(SharedLoad::default().get(), Load::default());
         assert_eq!((loads.reading(5, at(0)), loads.latency(5, at(0))), (Reading::NONE, None));
     }

@@ -137,6 +137,7 @@ fn service(id: u128, text: &str) -> RoutedService {
         name: format!("{name}-{index}").into(),
         start_id: StartId(Uuid::nil()),
         takeover: Arc::from(Path::new("/nowhere")),
+        upstream: None,
         eligible: !is("x") && !is("s"),
         may_become_eligible: is("s"),
         max_places: if is("f") { 2 } else { 0 },
