@@ -31,6 +31,8 @@ use tokio::time::Instant;
 pub const MAX_CLOSED: usize = 10_000;
 /// Most closed records in one report; the others follow once these are acknowledged.
 pub const MAX_CLOSED_PER_REPORT: usize = 1_000;
+/// Most open connections in one report, but for full ones: whoever makes it and whoever reads it holds all of it at once.
+pub const MAX_OPEN_PER_REPORT: usize = 500;
 /// So many closed connections may be listed as touched or changed before the lists are cleared of them.
 const MAX_CLOSED_LISTED: u32 = 1_000;
 
@@ -237,7 +239,7 @@ impl Table {
     }
 
     /// Connections, counters and closed records; with `full` all open connections, else those that changed since the last
-    /// report. `usage`, `totals.log_lines_dropped` and what became of sessions are for the runner to fill in.
+    /// report, at most [`MAX_OPEN_PER_REPORT`]. `usage`, `totals.log_lines_dropped` and what became of sessions are for the runner to fill in.
     ///
     /// A full one is made unasked when closed records were dropped before they were reported: the manager would hold those
     /// connections to be open for as long as the runner lives.
@@ -245,7 +247,14 @@ impl Table {
         self.tick();
         let inner = &self.inner;
         let full = inner.untold.take() || full;
-        let changed = std::mem::take(&mut *inner.changed.borrow_mut());
+        let mut all_changed = inner.changed.borrow_mut();
+        let count = if full { all_changed.len() } else { all_changed.len().min(MAX_OPEN_PER_REPORT) };
+        let changed: Vec<_> = all_changed.drain(..count).collect();
+        if all_changed.is_empty() {
+            // An idle runner holds no room for it.
+            *all_changed = Vec::new();
+        }
+        drop(all_changed);
         for state in &changed {
             state.changed.set(false);
         }
@@ -297,6 +306,11 @@ impl Table {
             || !inner.touched.borrow().is_empty()
             || !inner.changed.borrow().is_empty()
             || self.unreported_closed() > 0
+    }
+
+    /// More connections changed than the last report had room for.
+    pub fn has_more(&self) -> bool {
+        !self.inner.changed.borrow().is_empty()
     }
 
     /// Closed records that were in no report.

@@ -106,11 +106,14 @@ impl Runner {
         self.usage.next_tick = Instant::now() + if busy { BUSY_TICK } else { IDLE_TICK };
     }
 
-    /// Tells everyone what has changed since the last report.
+    /// Tells everyone what has changed since the last report, in as many reports as that takes.
     pub(crate) fn tell_report(&mut self) {
-        if !self.clients.is_empty() {
+        while !self.clients.is_empty() {
             let report = self.report(false);
             self.clients.broadcast(RunnerEvent::Report(Box::new(report)));
+            if !self.table.has_more() {
+                return;
+            }
         }
     }
 

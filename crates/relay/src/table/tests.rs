@@ -322,3 +322,16 @@ async fn only_who_asked_for_events_is_told_and_no_more_than_a_few_wait() {
     table.disconnect(asked_id, 1000, "");
     assert_eq!((table.notify(None, ""), asked.is_leaving()), (Some(0), true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_report_has_a_bounded_number_of_connections_and_the_next_has_the_others() {
+    let (table, _) = table(0);
+    let count = MAX_OPEN_PER_REPORT + 3;
+    let open: Vec<_> = (0..count).map(|number| table.open(&offer(number as u128), None)).collect();
+    assert_eq!(table.report(false).open.len(), MAX_OPEN_PER_REPORT);
+    assert!(table.has_more() && table.changed());
+    assert_eq!(table.report(false).open.len(), 3);
+    assert!(!table.has_more() && table.report(false).open.is_empty());
+    assert_eq!(table.report(true).open.len(), count);
+    drop(open);
+}
