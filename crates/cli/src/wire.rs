@@ -21,6 +21,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -64,6 +65,8 @@ pub(crate) struct Process {
     pub(crate) unix_closing: CancellationToken,
     /// Held while somebody takes over.
     pub(crate) upgrading: tokio::sync::Mutex<()>,
+    /// Everything that it has taken over is its own, so that somebody may take over from it.
+    pub(crate) is_settled: AtomicBool,
     info: InfoView,
     ended: watch::Sender<Option<Ended>>,
 }
@@ -143,6 +146,7 @@ pub(crate) fn start(
         unix,
         unix_closing: unix_closing.clone(),
         upgrading: tokio::sync::Mutex::new(()),
+        is_settled: AtomicBool::new(false),
         info,
         ended,
     });
@@ -187,7 +191,14 @@ impl Running {
 
     /// From now on commands find us.
     pub(crate) fn announce(&self) -> Result<()> {
-        self.held.announce()
+        self.held.announce()?;
+        self.process.is_settled.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Waits while somebody takes over, or tries to.
+    pub(crate) async fn upgrade_is_over(&self) {
+        drop(self.process.upgrading.lock().await);
     }
 
     /// What shall run is started, and what runs already is found again.
@@ -222,6 +233,11 @@ impl Running {
         let mut ended = self.ended.clone();
         // The sender lives as long as `process`, which we hold.
         ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone()).unwrap_or(Ended::ShutDown)
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn has_ended(&self) -> Option<Ended> {
+        self.ended.borrow().clone()
     }
 
     /// Stops (or lets go of) every instance.

@@ -197,7 +197,7 @@ impl Engine {
 
     /// Does what the plan says.
     pub(crate) fn reconcile(&mut self) {
-        if self.ending.is_some() {
+        if self.ending.is_some() || self.done {
             return;
         }
         let plan = self.fleet.plan();
@@ -345,34 +345,33 @@ impl Engine {
 
     fn end_if_done(&mut self) {
         if self.ending.is_some() && self.fleet.active() == 0 {
-            self.end();
+            self.end(self.all_stopped());
         }
     }
 
-    pub(crate) fn end(&mut self) {
+    /// Nothing more is planned; `result` is for whoever asked for the end.
+    pub(crate) fn end(&mut self, result: Result<(), Problem>) {
         self.done = true;
         if let Some(answer) = self.ending.take() {
-            let failed: Vec<String> = self
-                .fleet
-                .services
-                .values()
-                .flat_map(|entry| entry.slots.iter().map(move |(index, slot)| (entry, index, slot)))
-                .filter(|(_, _, slot)| {
-                    slot.told_to_stop()
-                        && slot.observed.state != myagent_core::instance::InstanceState::Stopped
-                })
-                .map(|(entry, index, slot)| {
-                    let cause = slot.observed.error.as_deref().unwrap_or("no cause is known");
-                    format!("{}-{index}: {cause}", entry.service.name)
-                })
-                .collect();
-            let result = if failed.is_empty() {
-                Ok(())
-            } else {
-                Err(Problem::new(Code::ServiceStopFailed, failed.join("; ")))
-            };
             // The asker may have left.
             let _ = answer.send(result);
         }
+    }
+
+    fn all_stopped(&self) -> Result<(), Problem> {
+        let stopped = myagent_core::instance::InstanceState::Stopped;
+        let slots = self
+            .fleet
+            .services
+            .values()
+            .flat_map(|entry| entry.slots.iter().map(move |(index, slot)| (entry, index, slot)));
+        let failed: Vec<String> = slots
+            .filter(|(_, _, slot)| slot.told_to_stop() && slot.observed.state != stopped)
+            .map(|(entry, index, slot)| {
+                let cause = slot.observed.error.as_deref().unwrap_or("no cause is known");
+                format!("{}-{index}: {cause}", entry.service.name)
+            })
+            .collect();
+        if failed.is_empty() { Ok(()) } else { Err(Problem::new(Code::ServiceStopFailed, failed.join("; "))) }
     }
 }

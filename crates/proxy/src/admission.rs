@@ -11,7 +11,8 @@ use std::time::Duration;
 /// Limits of the front door; 0: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections of all clients, as far as they are known: what was closed in the last second may still count.
+    /// Open connections of all clients, as far as they are known: what was closed in the last second may still count, and
+    /// what was opened in the last milliseconds may not yet.
     pub connections: u32,
     /// Those of one client address (of IPv6: one /64).
     pub connections_per_ip: u32,

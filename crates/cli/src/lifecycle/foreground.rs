@@ -14,6 +14,7 @@ use hyper::Method;
 use myagent_api::OpenListener;
 use myagent_control::StopAll;
 use myagent_core::request::{ListenRequest, ListenerKind};
+use rustix::process::Pid;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -113,15 +114,14 @@ pub(crate) async fn run_until_told(
     mut signals: Signals,
     limit: Duration,
 ) -> Result<()> {
+    let mut is_told = false;
     let ended = tokio::select! {
         ended = running.ended() => ended,
         () = signals.next() => {
             tracing::info!("told to end by a signal");
+            is_told = true;
             tokio::select! {
-                ended = tokio::time::timeout(limit, running.end(StopAll::Stop, "signal")) => {
-                    ended.map_err(|_| anyhow::anyhow!("not everything was stopped within shutdown_timeout={} s", limit.as_secs_f64()))??;
-                    Ended::ShutDown
-                }
+                ended = end(&running, limit) => ended?,
                 () = signals.next() => bail!("told to end twice: services may still run; `status` of the next manager will tell"),
             }
         }
@@ -129,6 +129,10 @@ pub(crate) async fn run_until_told(
     if matches!(ended, Ended::Upgraded(_)) {
         // Whoever is at the door is served by us, or told when the time for waiting is over.
         running.finish_handshakes().await;
+        // Whoever told us meant the manager, which is another process now.
+        if is_told || tokio::time::timeout(Duration::ZERO, signals.next()).await.is_ok() {
+            tell_to_end(running.data());
+        }
     }
     drop(guards);
     let (data, is_waited_for) = (running.data().clone(), running.is_waited_for());
@@ -137,6 +141,28 @@ pub(crate) async fn run_until_told(
         Ended::Failed => bail!("no manager could take over; services go on without one"),
         Ended::Upgraded(program) if is_waited_for => Err(upgrade::old::become_follower(&data, &program)),
         Ended::ShutDown | Ended::Upgraded(_) => Ok(()),
+    }
+}
+
+/// Stops everything within `limit`. If another process is just taking over, it is waited for: there is nothing to stop then.
+async fn end(running: &Running, limit: Duration) -> Result<Ended> {
+    running.upgrade_is_over().await;
+    if let Some(ended) = running.has_ended() {
+        return Ok(ended);
+    }
+    let stopped = tokio::time::timeout(limit, running.end(StopAll::Stop, "signal")).await;
+    stopped.map_err(|_| {
+        anyhow::anyhow!("not everything was stopped within shutdown_timeout={} s", limit.as_secs_f64())
+    })??;
+    Ok(Ended::ShutDown)
+}
+
+/// Has the manager of a data directory stop everything.
+fn tell_to_end(data: &DataDir) {
+    let pid = data.manager().and_then(|manager| Pid::from_raw(i32::try_from(manager.pid).ok()?));
+    match pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM)) {
+        Some(Ok(())) => {}
+        failed => tracing::error!(?failed, "the new manager could not be told to end"),
     }
 }
 

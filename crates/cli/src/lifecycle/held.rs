@@ -57,10 +57,22 @@ impl Held {
         let start_time =
             myagent_supervisor::start_time(pid).context("failed to read our own start time from /proc")?;
         let text = serde_json::to_vec(&ManagerFile { pid, start_time, socket: self.socket() })?;
+        // One that takes over from itself may have no room for what is there already.
+        if fs::read(self.data.manager_file()).is_ok_and(|before| before == text) {
+            return Ok(());
+        }
         let (path, fresh) = (self.data.manager_file(), self.data.path().join("manager.json.new"));
         fs::write(&fresh, text)
             .and_then(|()| fs::rename(&fresh, &path))
             .with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    /// Whether another manager of this directory would have room to tell where it is.
+    pub(crate) fn check_room(data: &DataDir) -> Result<()> {
+        let path = data.path().join("manager.json.try");
+        let written = fs::write(&path, [b'x'; 4096]);
+        let removed = fs::remove_file(&path);
+        written.and(removed).with_context(|| format!("failed to write in {}", data.path().display()))
     }
 
     /// We are no longer the manager.

@@ -40,5 +40,6 @@ mod side_by_side;
 mod statistics;
 mod tls;
 mod upgrade;
+mod upgrade_meets;
 mod vanish;
 mod wire;

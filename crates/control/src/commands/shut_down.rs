@@ -28,7 +28,8 @@ impl Engine {
                         slot.handle.send(InstanceCommand::LetGo);
                     }
                 }
-                self.end();
+                // Whatever is being stopped or drained goes on with that, or is taken up by the next manager.
+                self.end(Ok(()));
             }
         }
     }

@@ -47,6 +47,9 @@ pub fn parse(
             Err(error) => return Err(error.to_string()),
         };
         let status = response.code.unwrap_or_default();
+        if status < 100 {
+            return Err(format!("{status:03} is no status"));
+        }
         let body = Body::of_answer(status, is_head, response.headers).map_err(|error| error.to_string())?;
         let mut answer = Answer {
             status,
@@ -177,6 +180,7 @@ mod tests {
             "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
         );
         assert!(read("SSH-2.0-x\r\n\r\n", false).is_err());
+        assert!(read("HTTP/1.1 099 Odd\r\n\r\n", false).is_err());
         let error = read("\x15\x03\x01\x00\x02\x02\x46", false).unwrap_err();
         assert!(error.contains("wss:// and not ws://"), "{error}");
     }

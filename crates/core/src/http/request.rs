@@ -17,6 +17,8 @@ const OWN_HEADERS: [&str; 1] = [EVENTS_HEADER];
 /// Headers that are written anew.
 const WRITTEN_ANEW: [&str; 2] = ["host", "x-forwarded-for"];
 
+const WEBSOCKET: &[u8] = b"websocket";
+
 /// Where the request goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Destination<'a> {
@@ -89,7 +91,7 @@ pub fn rewrite(head: &[u8], destination: Destination<'_>, caller: Caller) -> Res
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let request = parse(head, &mut headers)?;
     let target = request.path.unwrap_or("/");
-    let upgrade = find(request.headers, "upgrade").filter(|_| {
+    let upgrade = protocol(request.headers).filter(|_| {
         named_by_connection(request.headers).iter().any(|name| name.eq_ignore_ascii_case("upgrade"))
     });
     let mut out = begin(head.len(), &request, destination, &[]);
@@ -170,6 +172,16 @@ fn parse<'h, 'b>(
     }
 }
 
+/// The protocol that is asked for: a WebSocket if that is among those that would do.
+fn protocol<'b>(headers: &[httparse::Header<'b>]) -> Option<&'b [u8]> {
+    let values = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("upgrade"));
+    let mut values = values.map(|header| header.value);
+    let first = values.clone().next()?;
+    let mut tokens = values.by_ref().flat_map(|value| value.split(|byte| *byte == b','));
+    let is_websocket = tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(WEBSOCKET));
+    Some(if is_websocket { WEBSOCKET } else { first })
+}
+
 /// The request line, the host, and the headers that pass.
 fn begin(
     length: usize,
@@ -188,11 +200,17 @@ fn begin(
     push_header(&mut out, "Host", host.unwrap_or(destination.default_host.as_bytes()));
     for header in request.headers.iter() {
         let lists: [&[&str]; 5] = [&HOP_BY_HOP, &OWN_HEADERS, &WRITTEN_ANEW, dropped, &named_by_connection];
-        if !lists.iter().any(|list| is_one_of(header.name, list)) {
+        // What belongs to a WebSocket's handshake is for its two ends, whatever `Connection` says of it.
+        if is_of_handshake(header.name) || !lists.iter().any(|list| is_one_of(header.name, list)) {
             push_header(&mut out, header.name, header.value);
         }
     }
     out
+}
+
+fn is_of_handshake(name: &str) -> bool {
+    const PREFIX: &str = "sec-websocket-";
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 /// What is added for the agent, and the empty line.
@@ -330,6 +348,23 @@ mod tests {
              X-Forwarded-Host: front\r\nX-Request-Id: 00000000-0000-0000-0000-000000000102\r\n\
              traceparent: 00-00000000000000000000000000000102-0000000000000102-00\r\n\r\n",
         );
+    }
+
+    #[test]
+    fn a_client_cannot_make_its_handshake_one_that_agents_cannot_read() {
+        let rewritten = |lines: &str| {
+            let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}Sec-WebSocket-Key: k\r\n\r\n");
+            let destination = Destination { path: "/", host: None, default_host: "" };
+            let request = rewrite(head.as_bytes(), destination, caller()).unwrap();
+            String::from_utf8(request.head).unwrap()
+        };
+        let dropped = rewritten("Connection: Upgrade, Sec-WebSocket-Key\r\nUpgrade: websocket\r\n");
+        assert!(dropped.contains("\r\nSec-WebSocket-Key: k\r\n"), "{dropped}");
+        for lines in ["Upgrade: foo\r\nUpgrade: WebSocket\r\n", "Upgrade: foo, websocket\r\n"] {
+            let other = rewritten(&format!("Connection: Upgrade\r\n{lines}"));
+            assert!(other.contains("\r\nUpgrade: websocket\r\n") && !other.contains("foo"), "{other}");
+        }
+        assert!(rewritten("Connection: Upgrade\r\nUpgrade: h2c\r\n").contains("\r\nUpgrade: h2c\r\n"));
     }
 
     #[test]

@@ -219,6 +219,8 @@ pub struct Instance {
     pub error: Option<String>,
     /// Why the last readiness probe failed, for the error of a start that takes too long.
     pub not_ready: Option<String>,
+    /// It was to leave while its runner was being started or found again: then it does.
+    pub leaves: bool,
 }
 
 impl Default for Instance {
@@ -229,6 +231,7 @@ impl Default for Instance {
             restarts: 0,
             error: None,
             not_ready: None,
+            leaves: false,
         }
     }
 }

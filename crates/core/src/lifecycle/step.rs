@@ -47,6 +47,10 @@ impl Instance {
                 self.error = None;
                 vec![]
             }
+            State::Launching => {
+                self.leaves = false;
+                vec![]
+            }
             _ => vec![],
         }
     }
@@ -64,6 +68,7 @@ impl Instance {
                 vec![]
             }
             State::Launching => {
+                self.leaves = false;
                 self.state = State::Stopping { then: Then::Stop };
                 vec![]
             }
@@ -104,6 +109,11 @@ impl Instance {
                 *then = next;
                 vec![]
             }
+            // It may be one that is being found again, with clients.
+            State::Launching if !again => {
+                self.leaves = true;
+                vec![]
+            }
             // It has none.
             _ if again => self.restart(),
             _ => self.stop(),
@@ -120,6 +130,7 @@ impl Instance {
     }
 
     fn stop_and(&mut self, then: Then) -> Vec<Effect> {
+        self.leaves = false;
         self.state = State::Stopping { then };
         vec![Effect::StopProbing, Effect::StopRunner]
     }
@@ -129,8 +140,13 @@ impl Instance {
             State::Launching if ready => {
                 self.history.up(now);
                 self.state = State::Running;
-                vec![Effect::ProbeHealth]
+                let mut effects = vec![Effect::ProbeHealth];
+                if std::mem::take(&mut self.leaves) {
+                    effects.append(&mut self.leave(false, policy, now));
+                }
+                effects
             }
+            State::Launching if self.leaves => self.stop_and(Then::Stop),
             State::Launching => self.await_ready(policy, now),
             State::Stopping { .. } => vec![Effect::StopRunner],
             _ => vec![],
@@ -146,6 +162,7 @@ impl Instance {
 
     fn launch_failed(&mut self, cause: String, policy: &Policy, now: Tick) -> Vec<Effect> {
         match self.state {
+            State::Launching if self.leaves => self.follow(Then::Stop),
             State::Launching => {
                 let retry_at = retry_at(policy, now);
                 self.give_up(cause, retry_at)
@@ -249,6 +266,7 @@ impl Instance {
 
     fn runner_lost(&mut self) -> Vec<Effect> {
         let then = match self.state {
+            State::Launching if self.leaves => Then::Stop,
             State::Starting { .. }
             | State::Running
             | State::Unhealthy
@@ -278,6 +296,7 @@ impl Instance {
     }
 
     fn follow(&mut self, then: Then) -> Vec<Effect> {
+        self.leaves = false;
         match then {
             Then::Stop => {
                 *self = Self::default();

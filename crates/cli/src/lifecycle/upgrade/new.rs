@@ -86,6 +86,10 @@ async fn prepare(channel: &Channel) -> Result<(Begin, Settings)> {
         settings.allow_sources.clone_from(allowed);
     }
     Store::check(begin.data.database())?;
+    // One that takes over from itself needs no more room than it has.
+    if begin.data.manager().is_none_or(|manager| manager.pid != std::process::id()) {
+        Held::check_room(&begin.data)?;
+    }
     Ok((begin, settings))
 }
 

@@ -15,6 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -29,6 +30,10 @@ pub(crate) async fn hand_over(process: &Process, program: &Path) -> Result<Upgra
     let Some(_only) = process.upgrading.try_lock().ok() else {
         return Err(Problem::new(Code::UpgradeFailed, "another upgrade is under way"));
     };
+    if !process.is_settled.load(Ordering::Acquire) {
+        let detail = "this manager is just taking over from another one; try again in a moment";
+        return Err(Problem::new(Code::UpgradeFailed, detail));
+    }
     let mut prepared = prepare(process, program).await.map_err(|error| refused(&error))?;
     tracing::info!(version = prepared.version, program = %program.display(), "a new manager takes over");
     match take_over(process, &prepared).await {

@@ -79,6 +79,32 @@ fn draining(then: Then) -> State {
 }
 
 #[test]
+fn one_that_is_being_found_again_leaves_when_it_is_found() {
+    let leaving = || {
+        let mut instance = at(State::Launching);
+        assert_eq!(instance.step(Event::Leave { again: false }, &policy(), 100 * S, 0.5), vec![]);
+        assert_eq!(instance.state, State::Launching);
+        instance
+    };
+    for (event, then) in [
+        (Event::Launched { ready: true }, draining(Then::Stop)),
+        (Event::Launched { ready: false }, STOPPING),
+        (Event::LaunchFailed { cause: "x".into() }, State::Stopped),
+        (Event::RunnerLost, State::Clearing { then: Then::Stop }),
+        (Event::Stop, STOPPING),
+    ] {
+        let mut instance = leaving();
+        instance.step(event, &policy(), 100 * S, 0.5);
+        assert_eq!(instance.state, then);
+    }
+    // The last word counts.
+    let mut instance = leaving();
+    instance.step(Event::Start, &policy(), 100 * S, 0.5);
+    instance.step(Event::Launched { ready: true }, &policy(), 100 * S, 0.5);
+    assert_eq!(instance.state, State::Running);
+}
+
+#[test]
 fn clients_leave_before_it_is_stopped() {
     let effects = vec![Effect::StopProbing, Effect::WakeAt(420 * S), Effect::DrainRunner];
     for (again, then) in [(false, Then::Stop), (true, Then::Launch)] {
