@@ -63,7 +63,8 @@ fn routed(entry: &Entry) -> Option<RoutedService> {
                 upstream: runner.and_then(|runner| upstream(service, runner.port)).map(Arc::new),
                 eligible: observed.eligible && runner.is_some() && slot.settled(),
                 may_become_eligible: observed.may_become_eligible || !slot.settled(),
-                max_places: service.config.max_sessions,
+                // What was changed since it was started holds after its restart, as its runner sees it too.
+                max_places: observed.report.max_places.unwrap_or(service.config.max_sessions),
                 places: observed.report.places,
                 weight: service.config.weight,
             }

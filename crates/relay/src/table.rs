@@ -281,6 +281,7 @@ impl Table {
             active_sessions: inner.active_sessions.get(),
             detached_sessions: 0,
             places: self.places(),
+            max_places: Some(inner.max_places),
             totals: inner.totals.get(),
             rules: inner
                 .rules

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// The commands below `route`.
@@ -178,6 +179,42 @@ impl RuleArgs {
     }
 }
 
+/// The fields of a rule that can be unset.
+const OPTIONAL: [&str; 13] = [
+    "allow_hint",
+    "conditions",
+    "description",
+    "enabled",
+    "fallback_strategy",
+    "hash_key",
+    "priority",
+    "split",
+    "tag_match",
+    "target_services",
+    "target_strategy",
+    "target_tags",
+    "weight",
+];
+
+/// Adds what is to be unset to what is to be set.
+pub(crate) fn unset(body: &mut Map<String, Value>, fields: Vec<String>) -> Result<()> {
+    for field in fields {
+        if !OPTIONAL.contains(&field.as_str()) {
+            let message = format!(
+                "--unset {field:?} is no field of a rule that has a default; these are: {}",
+                OPTIONAL.join(", ")
+            );
+            return Err(Failure::Usage(message).into());
+        }
+        if body.contains_key(&field) {
+            let message = format!("{field} is set and unset in one command; leave one of the two out");
+            return Err(Failure::Usage(message).into());
+        }
+        body.insert(field, Value::Null);
+    }
+    Ok(())
+}
+
 fn read_file(path: &Path) -> Result<Map<String, Value>> {
     let mut text = String::new();
     if path.as_os_str() == "-" {
@@ -204,7 +241,10 @@ fn condition(text: &str, case_sensitive: bool) -> Result<Value> {
     }
     let mut condition = json!({"field": field, "operator": operator});
     if !value.is_empty() {
-        condition["value"] = json!(value);
+        // A list may be written as JSON, for values with commas in them; nothing else looks like one.
+        let list = || serde_json::from_str::<Vec<Value>>(value).ok().map(Value::from);
+        let takes_list = matches!(operator, "in_list" | "not_in_list" | "ip_in_range");
+        condition["value"] = takes_list.then(list).flatten().unwrap_or_else(|| json!(value));
     }
     if case_sensitive {
         condition["case_sensitive"] = json!(true);
@@ -259,7 +299,7 @@ pub(crate) struct ExplainArgs {
     path: String,
     /// The client's address [default: 127.0.0.1].
     #[arg(long, value_name = "ADDRESS")]
-    ip: Option<String>,
+    ip: Option<IpAddr>,
     /// The client's port.
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
@@ -317,6 +357,19 @@ mod tests {
             RouteCommand::Add { rule, .. } => rule.to_json().map(Value::Object),
             other => bail!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_list_may_be_json_and_what_is_unset_must_be_a_field() {
+        let value = |text: &str| condition(text, false).unwrap()["value"].clone();
+        assert_eq!(value(r#"query.x in_list ["a", "b, c"]"#), json!(["a", "b, c"]));
+        assert_eq!(value("query.x in_list a, b"), json!("a, b"));
+        assert_eq!(value("query.x equals [1]"), json!("[1]"));
+        let mut body = Map::from_iter([("priority".to_owned(), json!(4))]);
+        assert!(unset(&mut body, vec!["colour".to_owned()]).unwrap_err().to_string().contains("hash_key"));
+        assert!(unset(&mut body, vec!["priority".to_owned()]).is_err());
+        unset(&mut body, vec!["split".to_owned()]).unwrap();
+        assert_eq!(Value::Object(body), json!({"priority": 4, "split": null}));
     }
 
     #[test]

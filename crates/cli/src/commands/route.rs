@@ -1,7 +1,7 @@
 //! `route …`: routing rules, and who would get a client.
 
 use super::App;
-use crate::args::route::{ExplainArgs, RouteCommand};
+use crate::args::route::{self, ExplainArgs, RouteCommand};
 use crate::client::{Client, rule_path};
 use crate::exit::Failure;
 use crate::output::{self, rule};
@@ -26,7 +26,7 @@ pub(super) async fn run(app: &App, command: RouteCommand) -> Result<()> {
         }
         RouteCommand::Update { name, new_name, rule, unset } => {
             let mut body = rule.to_json()?;
-            body.extend(unset.into_iter().map(|field| (field, Value::Null)));
+            route::unset(&mut body, unset)?;
             if let Some(new_name) = new_name {
                 body.insert("name".to_owned(), json!(new_name));
             }

@@ -208,3 +208,19 @@ async fn a_load_balancer_is_believed() -> Result<()> {
     wait_for(PATIENCE, "the connection with its real address", listed).await;
     Ok(())
 }
+
+#[tokio::test]
+async fn places_that_are_changed_hold_from_the_restart_on() -> Result<()> {
+    let manager = manager()?;
+    let server = manager.up().await?;
+    let agent = Agent::start().await?;
+    agent.service(&manager, "talk", &["--max-sessions", "1"]).await?;
+    let (api, caller) = (server.address("api")?, Caller::new("/s/talk/", &[]));
+    let places = async || Some(caller.explained(api).await.ok()?["candidates"][0]["max_places"].as_u64());
+    wait_for(PATIENCE, "its runner's report", async || (places().await? == Some(1)).then_some(())).await;
+    manager.ok(&["update", "talk", "--max-sessions", "2"]).await?;
+    assert_eq!(places().await, Some(Some(1)), "its runner takes no more either");
+    manager.ok(&["restart", "talk"]).await?;
+    wait_for(PATIENCE, "two places", async || (places().await? == Some(2)).then_some(())).await;
+    Ok(())
+}

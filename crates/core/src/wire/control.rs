@@ -285,6 +285,10 @@ pub struct Report {
     pub detached_sessions: u32,
     /// Places in use: what `max_sessions` limits.
     pub places: u32,
+    /// How many there are, 0 without a limit: those of the settings with which the runner was started. None from a runner of an
+    /// earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_places: Option<u32>,
     /// Sums since the runner's start.
     pub totals: Totals,
     /// The same of the connections that a rule routed, by the rule's name.
