@@ -1,6 +1,7 @@
 //! What a manager can ask, one arm each.
 
 use crate::control::ClientId;
+use crate::event::Event;
 use crate::runner::Runner;
 use crate::stop::How;
 use myagent_core::ConnectionId;
@@ -8,6 +9,8 @@ use myagent_core::wire::control::{Answer, CLOSES_WITHIN, Phase, Request, Request
 use myagent_relay::table::MAX_CLOSED_PER_REPORT;
 use std::time::Duration;
 
+/// Time between two reports while there are more closed connections than one has room for.
+const CLOSED_PACE: Duration = Duration::from_millis(250);
 /// Most lines of output in one answer.
 const MAX_TAIL: u32 = 1000;
 /// Between two looks whether a connection is closed.
@@ -28,9 +31,15 @@ impl Runner {
                 self.table.ack_closed(up_to);
                 self.clients.answer(client, id, Answer::Done);
                 // At one report a second, ten thousand clients that leave at once would be shown, and counted against their
-                // addresses, for ten more. Less than a whole report can wait for the next one.
+                // addresses, for ten more. Less than a whole report can wait for the next one. Not at once, for where
+                // thousands come and go in each second that would be all that a manager does.
                 if self.table.unreported_closed() >= MAX_CLOSED_PER_REPORT as u64 {
-                    self.tell_report();
+                    let events = self.events.clone();
+                    self.tasks.spawn_local(async move {
+                        tokio::time::sleep(CLOSED_PACE).await;
+                        // Without anybody to handle it there is nobody to tell.
+                        let _ = events.send(Event::News).await;
+                    });
                 }
                 return;
             }
