@@ -12,6 +12,7 @@ pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod connections;
+pub mod drain;
 pub mod error;
 pub mod event;
 pub mod health;

@@ -8,9 +8,10 @@ mod siblings;
 
 use crate::connection::Conn;
 use crate::host::{Host, Inner};
-use crate::moving::{COME_BACK, Order, Outcome};
+use crate::moving::{Order, Outcome};
 use crate::session::Session;
 use myagent_core::ConnectionId;
+use myagent_core::drain::{COME_BACK, FAREWELL, farewell_pace, pace};
 use myagent_core::wire::control::Drained;
 use siblings::Siblings;
 use std::cell::Cell;
@@ -34,14 +35,8 @@ const ALONE_SHARE: u32 = 30;
 /// Shortest time between two looks, and the longest.
 const SOON: Duration = Duration::from_millis(5);
 const LATER: Duration = Duration::from_millis(200);
-/// Between two connections that are closed, at most.
-const PACE: Duration = Duration::from_millis(50);
 /// After the window: for turns that were interrupted to end in the worker, so that their clients can move.
 const SETTLE: Duration = Duration::from_secs(3);
-/// Those that are left then are told over so long, at most, and have as long to take it.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// Between two of them.
-const FAREWELL_PACE: Duration = Duration::from_millis(5);
 
 /// How far a drain is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -252,9 +247,8 @@ impl Drain {
         if now >= self.next_close && !conn.moving.get() && Inner::nothing_runs(conn) {
             self.inner.send_away(conn);
             self.closed += 1;
-            let share =
-                self.deadline.saturating_duration_since(now) / u32::try_from(left).unwrap_or(u32::MAX).max(1);
-            self.next_close = now + share.min(PACE);
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            self.next_close = now + pace(self.deadline.saturating_duration_since(now), left);
         }
     }
 
@@ -298,7 +292,7 @@ impl Drain {
     async fn say_farewell(&mut self) {
         while self.attempts.join_next().await.is_some() {}
         let conns = self.clients();
-        let pace = FAREWELL_PACE.min(FAREWELL / u32::try_from(conns.len()).unwrap_or(u32::MAX).max(1));
+        let pace = farewell_pace(conns.len());
         for conn in conns {
             self.inner.send_away(&conn);
             self.closed += 1;

@@ -12,6 +12,7 @@ use crate::session::Session;
 use crate::text::quote;
 use jiff::Timestamp;
 use myagent_core::StartId;
+use myagent_core::drain::COME_BACK;
 use myagent_core::wire::control::Connection;
 use myagent_core::wire::handover::{MAX_UNREAD, Moved, MovedReplay, MovedSession};
 use myagent_journal::{Owner, ReleaseError};
@@ -29,8 +30,6 @@ const DYING: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(10);
-/// Close code and reason for a client that had better come back.
-pub(crate) const COME_BACK: (u16, &str) = (1012, "service restart");
 
 /// Somebody would take a connection.
 pub(crate) struct Order {

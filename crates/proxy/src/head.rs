@@ -3,6 +3,7 @@
 //! The head stays exactly as the client sent it; it travels on to the runner as it is. The time limit is the caller's.
 
 use httparse::{EMPTY_HEADER, Error, Request, Status};
+use myagent_core::http::Body;
 use myagent_core::routing::{Context, Headers, Target, TrustedProxies};
 use myagent_core::wire::handover::{MAX_HEAD, MAX_HEADERS};
 use std::cell::RefCell;
@@ -144,10 +145,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
         Err(Error::TooManyHeaders) => return Err(HeadError::TooLarge),
         Err(error) => return Err(HeadError::Bad(error.to_string())),
     };
-    crate::strict::check(&request)?;
+    let has_body = crate::strict::check(&request)? != Body::NONE;
     let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
     let (mut upgrade, mut connection, mut origin) = (false, false, None);
-    let (mut close, mut has_body, mut events) = (request.version != Some(1), false, false);
+    let (mut close, mut events) = (request.version != Some(1), false);
     for header in request.headers.iter() {
         if header.name.eq_ignore_ascii_case("upgrade") {
             upgrade |= has_token(header.value, "websocket");
@@ -156,10 +157,6 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
             close |= has_token(header.value, "close");
         } else if header.name.eq_ignore_ascii_case("accept") {
             events |= has_token(header.value, "text/event-stream");
-        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            has_body = true;
-        } else if header.name.eq_ignore_ascii_case("content-length") {
-            has_body |= header.value.trim_ascii() != b"0";
         } else if header.name.eq_ignore_ascii_case("origin") {
             // Two origins, or one that is no text, come from no browser: neither could be checked.
             let text = std::str::from_utf8(header.value).ok().filter(|_| origin.is_none());

@@ -8,6 +8,7 @@ use crate::head::HeadError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use httparse::Request;
+use myagent_core::http::Body;
 
 /// Headers of which there may be one at the most.
 const SINGLE: [&str; 5] =
@@ -18,37 +19,21 @@ const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
 const KEY_BYTES: usize = 16;
 const KEY_ROOM: usize = 18;
 
-/// Checks a head that could be parsed.
-pub(crate) fn check(request: &Request<'_, '_>) -> Result<(), HeadError> {
-    let bad = |what: &str| Err(HeadError::Bad(what.to_owned()));
+/// Checks a head that could be parsed; the body that is behind it.
+pub(crate) fn check(request: &Request<'_, '_>) -> Result<Body, HeadError> {
     if let Some(what) = target_fault(request.method.unwrap_or_default(), request.path.unwrap_or_default()) {
-        return bad(what);
+        return Err(HeadError::Bad(what.to_owned()));
     }
     let mut seen = [false; SINGLE.len()];
     for header in request.headers.iter() {
-        let Some(index) = SINGLE.iter().position(|name| header.name.eq_ignore_ascii_case(name)) else {
-            continue;
-        };
-        if std::mem::replace(&mut seen[index], true) {
+        if let Some(index) = SINGLE.iter().position(|name| header.name.eq_ignore_ascii_case(name))
+            && std::mem::replace(&mut seen[index], true)
+        {
             return Err(HeadError::Bad(format!("it has two {} headers", header.name)));
         }
-        match SINGLE[index] {
-            "content-length" if !is_number(header.value) => {
-                return bad("its Content-Length is not a number");
-            }
-            "transfer-encoding" if request.version != Some(1) => {
-                return bad("its Transfer-Encoding is not of its version of HTTP");
-            }
-            "transfer-encoding" if !header.value.trim_ascii().eq_ignore_ascii_case(b"chunked") => {
-                return bad("its Transfer-Encoding is not just chunked");
-            }
-            _ => {}
-        }
     }
-    if seen[1] && seen[2] {
-        return bad("it has both Content-Length and Transfer-Encoding");
-    }
-    Ok(())
+    Body::of_request(request.headers, request.version == Some(1))
+        .map_err(|error| HeadError::Bad(error.to_string()))
 }
 
 /// Checks what makes a request one for a WebSocket. An agent that is offended closes the connection, which would count against
@@ -66,13 +51,6 @@ pub(crate) fn check_websocket(request: &Request<'_, '_>) -> Result<(), HeadError
         Ok(KEY_BYTES) => Ok(()),
         _ => Err(HeadError::Bad("its Sec-WebSocket-Key is not 16 bytes in base64".to_owned())),
     }
-}
-
-/// Digits, and no more than fit.
-fn is_number(value: &[u8]) -> bool {
-    let value = value.trim_ascii();
-    value.iter().all(u8::is_ascii_digit)
-        && std::str::from_utf8(value).is_ok_and(|text| text.parse::<u64>().is_ok())
 }
 
 /// What is wrong with a target.

@@ -6,6 +6,7 @@ use crate::control::ClientId;
 use crate::event::Event;
 use crate::runner::Runner;
 use myagent_core::config::ServiceConfig;
+use myagent_core::drain::{COME_BACK, FAREWELL, farewell_pace, pace};
 use myagent_core::wire::control::{Answer, Drained};
 use myagent_relay::table::Table;
 use std::cell::Cell;
@@ -14,18 +15,12 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Close code and reason of a client that had better come back.
-pub(crate) const COME_BACK: (u16, &str) = (1012, "service restart");
 /// Where nobody waits for an answer and nothing was said for so long, a conversation rests.
 const QUIET: Duration = Duration::from_secs(5);
-/// Between two connections that are closed, at most.
-const PACE: Duration = Duration::from_millis(50);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
-/// Those that are left after the window are closed over so long, at most, and have as long to end.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// Between two of them.
-const FAREWELL_PACE: Duration = Duration::from_millis(5);
+/// Between two looks whether all have ended, once all were told.
+const LAST_LOOK: Duration = Duration::from_millis(5);
 
 /// How far that is.
 #[derive(Debug, Default)]
@@ -111,11 +106,11 @@ async fn relayed(table: &Table, window: Duration, draining: &Cell<bool>) -> Drai
         };
         told.insert(id);
         table.disconnect(id, COME_BACK.0, COME_BACK.1);
-        sleep(PACE.min(left / table.open_count().max(1))).await;
+        sleep(pace(left, table.open_count())).await;
     }
     if draining.get() {
         let rest: Vec<_> = table.open_ids().into_iter().filter(|id| !told.contains(id)).collect();
-        let pace = FAREWELL_PACE.min(FAREWELL / u32::try_from(rest.len()).unwrap_or(u32::MAX).max(1));
+        let pace = farewell_pace(rest.len());
         for id in rest {
             told.insert(id);
             table.disconnect(id, COME_BACK.0, COME_BACK.1);
@@ -123,7 +118,7 @@ async fn relayed(table: &Table, window: Duration, draining: &Cell<bool>) -> Drai
         }
         let gone = async {
             while table.open_count() > 0 {
-                sleep(FAREWELL_PACE).await;
+                sleep(LAST_LOOK).await;
             }
         };
         // Whoever does not end is cut off with the runner.
@@ -135,6 +130,7 @@ async fn relayed(table: &Table, window: Duration, draining: &Cell<bool>) -> Drai
 #[cfg(test)]
 mod tests {
     use super::*;
+    use myagent_core::drain::PACE;
     use myagent_core::{Clock, ConnectionId};
     use myagent_relay::table::Entry;
     use std::sync::Arc;

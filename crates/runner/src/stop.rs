@@ -2,11 +2,11 @@
 //! the stop answered and this process over.
 
 use crate::control::ClientId;
-use crate::drain::COME_BACK;
 use crate::event::Event;
 use crate::runner::{OUTPUT_PATIENCE, Runner};
 use crate::tree::{KILL_PATIENCE, Tree};
 use myagent_core::config::ServiceConfig;
+use myagent_core::drain::COME_BACK;
 use myagent_core::wire::control::{Answer, Phase};
 use std::cell::Cell;
 use std::rc::Rc;

@@ -5,7 +5,7 @@ mod agents;
 mod clients;
 
 use crate::fleet::{PATIENCE, Process, instance, manager, number, private_memory, start_fake};
-use crate::wire::{TEXT, frame};
+use crate::wire::{TEXT, frame, frame_head};
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use myagent_testkit::client::connect;
@@ -29,18 +29,7 @@ const GROWTH: u64 = 4 * 1024 * 1024;
 
 /// A frame as a server sends it.
 fn from_server(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    match payload.len() {
-        length @ 0..126 => out.push(length as u8),
-        length @ 126..65_536 => {
-            out.push(126);
-            out.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            out.push(127);
-            out.extend((length as u64).to_be_bytes());
-        }
-    }
+    let mut out = frame_head(first, 0, payload.len());
     out.extend(payload);
     out
 }

@@ -38,6 +38,7 @@ mod routing;
 mod secrets;
 mod side_by_side;
 mod statistics;
+mod talk;
 mod tls;
 mod upgrade;
 mod upgrade_meets;

@@ -2,11 +2,11 @@
 //! lost, doubled or out of order.
 
 use crate::fleet::{PATIENCE, manager, number, rounds};
+use crate::talk::Talk;
 use anyhow::{Context, Result, bail, ensure};
-use myagent_testkit::manager::Server;
-use myagent_testkit::{Resuming, TestManager, wait_for};
+use myagent_testkit::{Resuming, wait_for};
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
@@ -42,30 +42,12 @@ def create_agent():
     return Talker()
 "#;
 
-/// A service named `talk`, its manager, and where its clients come in.
-pub(crate) struct Talk {
-    pub(crate) manager: TestManager,
-    pub(crate) server: Server,
-    pub(crate) front: String,
+/// With clients that are told of everything.
+pub(crate) async fn talk(options: &[&str]) -> Result<Talk> {
+    Talk::with(TALKER, "/s/talk?events=1", options).await
 }
 
 impl Talk {
-    pub(crate) async fn start(options: &[&str]) -> Result<Self> {
-        let manager = manager()?;
-        std::fs::write(manager.work_dir().join("talker.py"), TALKER)?;
-        let server = manager.up().await?;
-        let settings = ["--set", "restart_delay=0.1", "--set", "max_restart_count=1000"];
-        manager.ok(&[&["register", "talk", "talker.py"], &settings[..], options].concat()).await?;
-        manager.ok(&["start", "talk"]).await?;
-        let front = server.ws_url("/s/talk?events=1")?;
-        Ok(Self { manager, server, front })
-    }
-
-    pub(crate) async fn instances(&self) -> Result<Vec<Value>> {
-        let status = self.manager.json(&["status", "talk"]).await?;
-        Ok(status["instances"].as_array().context("no instances")?.clone())
-    }
-
     /// The address of an instance itself.
     pub(crate) async fn door(&self, index: usize) -> Result<String> {
         Ok(format!("ws://127.0.0.1:{}/?events=1", self.instances().await?[index]["port"]))
@@ -85,6 +67,13 @@ impl Talk {
             (right && open == connections as u64).then_some(())
         })
         .await;
+    }
+
+    /// How much has been told of what became of the instances.
+    pub(crate) async fn records(&self) -> Result<usize> {
+        let events = self.manager.json(&["events", "-n", "1000"]).await?;
+        let kinds = events.as_array().context("no events")?.iter().filter_map(|event| event["kind"].as_str());
+        Ok(kinds.filter(|kind| kind.starts_with("instance.")).count())
     }
 
     /// What has been told of instances that were drained: moved, closed, interrupted.
@@ -298,7 +287,7 @@ async fn check_moves(talk: &Talk, clients: &[Talking]) -> Result<()> {
 
 #[tokio::test]
 async fn a_rolling_restart_is_noticed_by_nobody() -> Result<()> {
-    let talk = Talk::start(&["--replicas", "3", "--set", "drain_timeout=1.5"]).await?;
+    let talk = talk(&["--replicas", "3", "--set", "drain_timeout=1.5"]).await?;
     let before = talk.runners().await?;
     let count = rounds(60, 300);
     let mut crowd = Crowd::start(&talk.front, count).await?;
@@ -322,7 +311,7 @@ async fn a_rolling_restart_is_noticed_by_nobody() -> Result<()> {
 
 #[tokio::test]
 async fn a_scale_in_moves_everybody_to_those_that_stay() -> Result<()> {
-    let talk = Talk::start(&["--replicas", "3", "--set", "drain_timeout=1.5"]).await?;
+    let talk = talk(&["--replicas", "3", "--set", "drain_timeout=1.5"]).await?;
     let count = rounds(40, 200);
     let mut crowd = Crowd::start(&talk.front, count).await?;
     talk.manager.ok(&["scale", "talk", "1"]).await?;
@@ -340,7 +329,7 @@ async fn a_scale_in_moves_everybody_to_those_that_stay() -> Result<()> {
 
 #[tokio::test]
 async fn a_manager_that_is_killed_in_the_middle_of_it_changes_nothing() -> Result<()> {
-    let mut talk = Talk::start(&["--replicas", "3", "--set", "drain_timeout=2"]).await?;
+    let mut talk = talk(&["--replicas", "3", "--set", "drain_timeout=2"]).await?;
     let before = talk.runners().await?;
     let count = rounds(30, 150);
     let mut crowd = Crowd::start(&talk.front, count).await?;
@@ -378,7 +367,7 @@ async fn a_manager_that_is_killed_in_the_middle_of_it_changes_nothing() -> Resul
 
 #[tokio::test]
 async fn what_is_half_sent_and_half_received_goes_along() -> Result<()> {
-    let talk = Talk::start(&["--replicas", "2", "--set", "drain_timeout=60"]).await?;
+    let talk = talk(&["--replicas", "2", "--set", "drain_timeout=60"]).await?;
     let door = talk.door(1).await?;
     // One has sent the first two of three fragments, and the third up to its last byte.
     let mut sends = Resuming::start(&door).await?;
@@ -442,7 +431,7 @@ fn fragments(text: &str, count: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_single_instance_sends_its_clients_away_and_finds_them_again() -> Result<()> {
-    let talk = Talk::start(&[]).await?;
+    let talk = talk(&[]).await?;
     let mut client = Resuming::start(&talk.front).await?;
     client.message("say 3 0").await?;
     client.until("agent.final_answer").await?;
@@ -460,7 +449,7 @@ async fn a_single_instance_sends_its_clients_away_and_finds_them_again() -> Resu
 
 #[tokio::test]
 async fn whoever_stops_everything_says_so_to_one_after_the_other() -> Result<()> {
-    let talk = Talk::start(&["--replicas", "2"]).await?;
+    let talk = talk(&["--replicas", "2"]).await?;
     let count = 40;
     let mut clients = JoinSet::new();
     for _ in 0..count {

@@ -2,13 +2,12 @@
 //! finds its conversation as it left it.
 
 use crate::fleet::{PATIENCE, Process, rounds};
-use crate::moving::Talk;
+use crate::moving::talk;
 use anyhow::{Context, Result, bail, ensure};
 use myagent_testkit::{Resuming, wait_for};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, sleep};
 
 /// Which runner dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +19,7 @@ enum Dies {
 /// Clients of the second of two instances, which is to be removed; at the first that has moved somebody dies. How many were
 /// still connected afterwards.
 async fn die_at_the_first_move(dies: Dies) -> Result<usize> {
-    let talk = Talk::start(&["--replicas", "2", "--set", "drain_timeout=60"]).await?;
+    let talk = talk(&["--replicas", "2", "--set", "drain_timeout=60"]).await?;
     let door = talk.door(1).await?;
     let runners = talk.runners().await?;
     let victim = Process::of(runners[usize::from(dies == Dies::Giver)])?;
@@ -157,7 +156,7 @@ impl Stubborn {
 
 #[tokio::test]
 async fn whoever_is_killed_in_a_rolling_restart_no_conversation_is_lost() -> Result<()> {
-    let talk = Talk::start(&["--replicas", "3", "--set", "drain_timeout=5"]).await?;
+    let talk = talk(&["--replicas", "3", "--set", "drain_timeout=5"]).await?;
     let (stop, stopped) = watch::channel(false);
     let mut clients = JoinSet::new();
     for _ in 0..rounds(15, 60) {
@@ -169,9 +168,15 @@ async fn whoever_is_killed_in_a_rolling_restart_no_conversation_is_lost() -> Res
         });
     }
     for round in 0..rounds(3, 20) {
+        let before = talk.records().await?;
         let mut restarting = talk.manager.command(&["restart", "talk"]).spawn()?;
-        // Each time another one, at another moment.
-        sleep(Duration::from_millis(130 * (1 + round as u64 * 7 % 12))).await;
+        // Each time another one, at another moment: when so much has happened.
+        let happened = before + 1 + round * 7 % 12;
+        let moment = async || {
+            let ended = restarting.try_wait().ok()?.is_some();
+            (ended || talk.records().await.ok()? >= happened).then_some(())
+        };
+        wait_for(PATIENCE, "the moment", moment).await;
         let running = async || {
             let instances = talk.instances().await.ok()?;
             let victim = &instances[(round * 2 + 1) % 3];

@@ -1,8 +1,8 @@
 //! Clients that lose their connection come back to their conversation: to any replica, with a manager or without one.
 
-use crate::fleet::{PATIENCE, Process, manager, number, rounds};
+use crate::fleet::{PATIENCE, Process, number, rounds};
+use crate::talk::Talk;
 use anyhow::{Context, Result, ensure};
-use myagent_testkit::manager::Server;
 use myagent_testkit::{EventClient, Resuming, TestManager, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -55,30 +55,11 @@ impl Dice {
     }
 }
 
-/// A service named `talk` whose worker may die often, and where its clients may come in.
-struct Talk {
-    manager: TestManager,
-    server: Server,
-    front: String,
+async fn talk(options: &[&str]) -> Result<Talk> {
+    Talk::with(TALKER, "/s/talk", options).await
 }
 
 impl Talk {
-    async fn start(options: &[&str]) -> Result<Self> {
-        let manager = manager()?;
-        std::fs::write(manager.work_dir().join("talker.py"), TALKER)?;
-        let server = manager.up().await?;
-        let settings = ["--set", "restart_delay=0.1", "--set", "max_restart_count=1000"];
-        manager.ok(&[&["register", "talk", "talker.py"], &settings[..], options].concat()).await?;
-        manager.ok(&["start", "talk"]).await?;
-        let front = server.ws_url("/s/talk")?;
-        Ok(Self { manager, server, front })
-    }
-
-    async fn instances(&self) -> Result<Vec<Value>> {
-        let status = self.manager.json(&["status", "talk"]).await?;
-        Ok(status["instances"].as_array().context("no instances")?.clone())
-    }
-
     /// The addresses of the instances themselves, which are there without a manager, too.
     async fn doors(&self) -> Result<Vec<String>> {
         let door =
@@ -155,7 +136,7 @@ async fn drop_often(start: &str, urls: &[String], drops: u64, seed: u64) -> Resu
 
 #[tokio::test]
 async fn an_answer_survives_a_hundred_lost_connections() -> Result<()> {
-    let talk = Talk::start(&["--replicas", "2"]).await?;
+    let talk = talk(&["--replicas", "2"]).await?;
     let mut anywhere = talk.doors().await?;
     anywhere.push(talk.front.clone());
     drop_often(&talk.front, &anywhere, 100, 11).await?;
@@ -180,7 +161,7 @@ async fn an_answer_survives_a_hundred_lost_connections() -> Result<()> {
 
 #[tokio::test]
 async fn two_clients_fight_for_one_session() -> Result<()> {
-    let talk = Talk::start(&["--replicas", "2"]).await?;
+    let talk = talk(&["--replicas", "2"]).await?;
     let doors = talk.doors().await?;
     let mut first = Resuming::start(&talk.front).await?;
     let mut second = Resuming::start(&doors[0]).await?;
@@ -203,7 +184,7 @@ async fn two_clients_fight_for_one_session() -> Result<()> {
 
 #[tokio::test]
 async fn who_comes_back_too_late_is_told() -> Result<()> {
-    let talk = Talk::start(&["--set", "session_timeout=1"]).await?;
+    let talk = talk(&["--set", "session_timeout=1"]).await?;
     let mut client = Resuming::start(&talk.front).await?;
     client.message("say 5").await?;
     client.until("agent.final_answer").await?;
@@ -264,7 +245,7 @@ async fn live_through_it(
 
 #[tokio::test]
 async fn a_killed_worker_costs_an_answer_at_the_most() -> Result<()> {
-    let talk = Talk::start(&[]).await?;
+    let talk = talk(&[]).await?;
     let mut dice = Dice(7);
     let mut clients = Vec::new();
     for _ in 0..10 {
@@ -320,7 +301,7 @@ async fn lose_runner(client: &mut Resuming, runner: Process, urls: &[String], as
 
 #[tokio::test]
 async fn a_killed_runner_leaves_its_sessions_to_another() -> Result<()> {
-    let talk = Talk::start(&["--replicas", "2"]).await?;
+    let talk = talk(&["--replicas", "2"]).await?;
     let mut client = Resuming::start(&talk.front).await?;
     let mut asked = 0;
     for _ in 0..rounds(3, 20) {
@@ -345,7 +326,7 @@ async fn a_killed_runner_leaves_its_sessions_to_another() -> Result<()> {
 
 #[tokio::test]
 async fn what_waited_is_answered_also_if_its_client_leaves_again_at_once() -> Result<()> {
-    let talk = Talk::start(&["--replicas", "2"]).await?;
+    let talk = talk(&["--replicas", "2"]).await?;
     let mut client = Resuming::start(&talk.front).await?;
     let owner = talk.owner(&client.session).await?;
     let runner = talk.runner(&owner).await?;
@@ -369,7 +350,7 @@ async fn what_waited_is_answered_also_if_its_client_leaves_again_at_once() -> Re
 
 #[tokio::test]
 async fn a_service_that_is_restarted_keeps_its_sessions() -> Result<()> {
-    let talk = Talk::start(&[]).await?;
+    let talk = talk(&[]).await?;
     let mut client = Resuming::start(&talk.front).await?;
     client.message("say 20").await?;
     client.until("agent.final_answer").await?;
@@ -387,7 +368,7 @@ async fn a_service_that_is_restarted_keeps_its_sessions() -> Result<()> {
 #[tokio::test]
 async fn a_runner_that_was_stopped_cannot_fork_a_session() -> Result<()> {
     // So rarely that nobody finds it hanging meanwhile.
-    let talk = Talk::start(&["--replicas", "2", "--set", "health_check_interval=3600"]).await?;
+    let talk = talk(&["--replicas", "2", "--set", "health_check_interval=3600"]).await?;
     let mut client = Resuming::start(&talk.front).await?;
     let owner = talk.owner(&client.session).await?;
     let runner = talk.runner(&owner).await?;

@@ -22,20 +22,26 @@ pub(crate) const PONG: u8 = 0x8a;
 /// To be taken off `TEXT`, or to stand alone as a continuation that is not the last.
 pub(crate) const FIN: u8 = 0x80;
 
-/// A frame as clients send it. `first` is its first byte: `FIN`, reserved bits and opcode.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+/// The beginning of a frame; `mask` is the bit that says that a key follows.
+pub(crate) fn frame_head(first: u8, mask: u8, length: usize) -> Vec<u8> {
     let mut out = vec![first];
-    match payload.len() {
-        length @ 0..126 => out.push(0x80 | length as u8),
-        length @ 126..65_536 => {
-            out.push(0xfe);
+    match length {
+        0..126 => out.push(mask | length as u8),
+        126..65_536 => {
+            out.push(mask | 0x7e);
             out.extend((length as u16).to_be_bytes());
         }
-        length => {
-            out.push(0xff);
+        _ => {
+            out.push(mask | 0x7f);
             out.extend((length as u64).to_be_bytes());
         }
     }
+    out
+}
+
+/// A frame as clients send it. `first` is its first byte: `FIN`, reserved bits and opcode.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = frame_head(first, 0x80, payload.len());
     out.extend(KEY);
     out.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
     out

@@ -1,6 +1,6 @@
 //! The head of an agent's answer, and what the client gets of it.
 
-use super::body::{Body, Framing};
+use super::body::{Body, Framing, is_chunked};
 use super::{HOP_BY_HOP, OF_BODY, is_one_of, named_by_connection, push_header};
 use crate::wire::handover::MAX_HEADERS;
 
@@ -138,6 +138,13 @@ impl Answer {
 
     fn status_line(&self) -> Vec<u8> {
         format!("HTTP/1.1 {} {}\r\n", self.status, self.reason).into_bytes()
+    }
+
+    /// Its body is coded in a way that nobody asked for: what is passed on without the name of the coding could not be read.
+    pub fn has_other_coding(&self) -> bool {
+        let mut codings =
+            self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
+        codings.any(|(_, value)| !is_chunked(value) && !value.trim_ascii().eq_ignore_ascii_case(b"identity"))
     }
 
     /// The headers that are not of this hop, nor of the body.

@@ -48,16 +48,16 @@ pub enum Chunk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// Both `Transfer-Encoding` and `Content-Length`.
-    #[error("it has both a Transfer-Encoding and a Content-Length")]
+    #[error("it has both Content-Length and Transfer-Encoding")]
     Both,
     /// Not a number, or several that differ.
-    #[error("its Content-Length is no number, or there are several")]
+    #[error("its Content-Length is not a number, or there are several")]
     Length,
     /// Something else than `chunked`, once.
-    #[error("its Transfer-Encoding is not chunked")]
+    #[error("its Transfer-Encoding is not just chunked")]
     Encoding,
     /// HTTP/1.0 has none.
-    #[error("HTTP/1.0 has no Transfer-Encoding")]
+    #[error("its Transfer-Encoding is not of its version of HTTP")]
     Version,
     /// A chunk's size, its line end, or the trailer.
     #[error("its chunks cannot be read")]
@@ -83,7 +83,7 @@ impl Body {
             Err(BodyError::Both)
         } else if !is_http_1_1 {
             Err(BodyError::Version)
-        } else if codings.next().is_some() || !coding.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+        } else if codings.next().is_some() || !is_chunked(coding.value) {
             Err(BodyError::Encoding)
         } else {
             Ok(Self::chunked())
@@ -102,8 +102,7 @@ impl Body {
         // Who sends both means the coding (RFC 9112 section 6.3).
         if let Some(coding) = find(headers, "transfer-encoding") {
             let last = coding.rsplit(|byte| *byte == b',').next().unwrap_or_default();
-            let is_chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
-            return Ok(if is_chunked { Self::chunked() } else { Self::UntilEnd });
+            return Ok(if is_chunked(last) { Self::chunked() } else { Self::UntilEnd });
         }
         Ok(content_length(headers)?.map_or(Self::UntilEnd, Self::Length))
     }
@@ -153,6 +152,10 @@ impl Body {
             }
         }
     }
+}
+
+pub(super) fn is_chunked(coding: &[u8]) -> bool {
+    coding.trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
 /// The one length that is meant: several may say the same.

@@ -75,9 +75,6 @@ pub enum RequestError {
     /// The client's head cannot be read.
     #[error("request head cannot be read: {0}")]
     Unreadable(String),
-    /// Several `Host` headers: they could name two.
-    #[error("the request has several Host headers")]
-    Hosts,
     /// A tunnel to somewhere else, `*`, or a relative path.
     #[error("the request names no path that begins with /")]
     Target,
@@ -114,15 +111,11 @@ pub fn rewrite(head: &[u8], destination: Destination<'_>, caller: Caller) -> Res
     })
 }
 
-/// Reads a plain request, and refuses what could be understood in two ways, or is no request for an agent.
+/// Reads a plain request, and refuses a body that could be understood in two ways, and what is no request for an agent.
 pub fn plain(head: &[u8]) -> Result<Plain, RequestError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let request = parse(head, &mut headers)?;
     let is_http_1_1 = request.version == Some(1);
-    let hosts = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
-    if hosts.count() > 1 {
-        return Err(RequestError::Hosts);
-    }
     let target = request.path.unwrap_or_default();
     let has_path =
         target.starts_with('/') || target.split_once("://").is_some_and(|(_, rest)| !rest.is_empty());
@@ -418,7 +411,6 @@ mod tests {
             ("CONNECT a:1 HTTP/1.1\r\n\r\n", RequestError::Target),
             ("OPTIONS * HTTP/1.1\r\n\r\n", RequestError::Target),
             ("GET x HTTP/1.1\r\n\r\n", RequestError::Target),
-            ("GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", RequestError::Hosts),
             (
                 "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
                 RequestError::Body(BodyError::Both),

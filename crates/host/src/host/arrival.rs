@@ -3,11 +3,11 @@
 use super::Inner;
 use crate::connection::{Conn, serve};
 use crate::event::{self, Event};
-use crate::moving::COME_BACK;
 use crate::session::{Standing, parse_id};
 use crate::text::quote;
 use myagent_core::ConnectionId;
 use myagent_core::config::ServiceConfig;
+use myagent_core::drain::COME_BACK;
 use myagent_core::wire::handover::Moved;
 use myagent_handover::vanish::allow_slowness;
 use myagent_relay::codec::MessageReader;

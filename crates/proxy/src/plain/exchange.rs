@@ -242,8 +242,8 @@ impl Exchange<'_> {
         let (mut bytes, mut until) = (Vec::new(), None::<Instant>);
         loop {
             let got = tokio::select! {
+                // Interim answers without end must not keep its time from being over.
                 biased;
-                got = read(from, &self.thread.scratch, READ, &mut bytes) => got,
                 () = progress.stopped.notified(), if until.is_none() => {
                     until = Some(Instant::now() + config.answer_timeout);
                     continue;
@@ -252,6 +252,7 @@ impl Exchange<'_> {
                     let reason = format!("no answer within {} s", config.answer_timeout.as_secs_f64());
                     return Err(Outcome::Failed(Failure::AgentLate(reason)));
                 }
+                got = read(from, &self.thread.scratch, READ, &mut bytes) => got,
             };
             match got {
                 Ok(0) => return Err(failed("it closed the connection without an answer".to_owned())),
@@ -271,6 +272,9 @@ impl Exchange<'_> {
             match parsed {
                 Ok(Some(answer)) if answer.status == 101 => {
                     return Err(failed("it changes the protocol, and was not asked to".to_owned()));
+                }
+                Ok(Some(answer)) if answer.has_other_coding() => {
+                    return Err(failed("its answer has a transfer coding that was not asked for".to_owned()));
                 }
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => {}

@@ -14,6 +14,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+/// An agent, and a front door that knows it; and its runner, which has nothing to do with plain requests.
+async fn carried(config: ProxyConfig) -> (Agent, Door, FakeRunner) {
+    let (runner, agent) = (FakeRunner::start(1, 0), Agent::listen().await);
+    let door = Door::open(config, weather([agent.behind(&runner.instance)])).await;
+    (agent, door, runner)
+}
+
 #[tokio::test]
 async fn a_request_goes_to_the_agent_and_its_answer_comes_back() {
     let (mut runner, agent) = (FakeRunner::start(1, 0), Agent::listen().await);
@@ -88,8 +95,7 @@ async fn a_kept_connection_makes_many_requests_and_may_become_a_websocket() {
 
 #[tokio::test]
 async fn answers_without_a_body_and_interim_ones() {
-    let (runner, agent) = (FakeRunner::start(1, 0), Agent::listen().await);
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     let mut client = door.raw(b"").await;
     for (answer, expected) in [
         ("204 No Content\r\n", "204 No Content\r\nConnection: keep-alive\r\n"),
@@ -113,8 +119,7 @@ async fn answers_without_a_body_and_interim_ones() {
 
 #[tokio::test]
 async fn who_expects_a_word_before_its_body_gets_it() {
-    let (runner, agent) = (FakeRunner::start(1, 0), Agent::listen().await);
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     let mut client = door.raw(b"POST / HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n").await;
     let mut asked = agent.asked().await;
     assert!(asked.head.contains("\r\nExpect: 100-continue\r\n"), "{}", asked.head);
@@ -136,8 +141,7 @@ async fn who_expects_a_word_before_its_body_gets_it() {
 
 #[tokio::test]
 async fn large_bodies_pass_both_ways() {
-    let (runner, agent) = (FakeRunner::start(1, 0), Agent::listen().await);
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     let body: Vec<u8> = (0..5_000_000_u32).map(|number| (number % 251) as u8).collect();
     for is_chunked in [false, true] {
         let client = door.raw(b"").await;
@@ -181,8 +185,7 @@ async fn large_bodies_pass_both_ways() {
 
 #[tokio::test]
 async fn an_agent_may_answer_while_it_is_sent_to() {
-    let (runner, agent) = (FakeRunner::start(1, 0), Agent::listen().await);
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     let mut client = door.raw(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await;
     let mut asked = agent.asked().await;
     asked.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
@@ -201,8 +204,7 @@ async fn an_agent_may_answer_while_it_is_sent_to() {
 
 #[tokio::test]
 async fn a_client_of_http_1_0_gets_what_it_can_read() {
-    let (runner, agent) = (FakeRunner::start(1, 0), Agent::listen().await);
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     let mut client = door.raw(b"GET / HTTP/1.0\r\n\r\n").await;
     let mut asked = agent.asked().await;
     assert!(asked.head.starts_with("GET / HTTP/1.1\r\nHost: 127.0.0.1:"), "{}", asked.head);
@@ -215,8 +217,7 @@ async fn a_client_of_http_1_0_gets_what_it_can_read() {
 
 #[tokio::test]
 async fn an_answer_may_end_with_its_connection() {
-    let (runner, agent) = (FakeRunner::start(1, 0), Agent::listen().await);
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     let mut client = door.raw(b"GET / HTTP/1.1\r\n\r\n").await;
     let mut asked = agent.asked().await;
     asked.say("HTTP/1.0 200 OK\r\n\r\nto the").await;
@@ -231,8 +232,7 @@ async fn an_answer_may_end_with_its_connection() {
 
 #[tokio::test]
 async fn what_could_be_read_in_two_ways_goes_nowhere() {
-    let (runner, agent) = (FakeRunner::start(1, 0), Agent::listen().await);
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     for (lines, behind) in [
         ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
         ("Content-Length: 5\r\nContent-Length: 6\r\n", "bodies"),
@@ -324,14 +324,17 @@ async fn an_instance_that_cannot_be_reached_is_ejected() {
 
 #[tokio::test]
 async fn agents_that_do_not_answer_are_told_of() {
-    let runner = FakeRunner::start(1, 0);
-    let agent = Agent::listen().await;
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     for (said, told) in [
         ("", "it closed the connection without an answer"),
         ("HTTP/1.1 200 OK\r\nContent-", "it closed the connection without an answer"),
         ("SSH-2.0-OpenSSH\r\n\r\n", "the answer cannot be read"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "the answer cannot be read"),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "a transfer coding that was not asked for",
+        ),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "a transfer coding that was not asked for"),
         ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "it changes the protocol"),
     ] {
         let mut client = door.raw(b"GET / HTTP/1.1\r\n\r\n").await;
@@ -384,11 +387,9 @@ async fn an_agent_that_is_not_there_is_told_of() {
 
 #[tokio::test]
 async fn whoever_is_too_slow_is_not_waited_for() {
-    let runner = FakeRunner::start(1, 0);
-    let agent = Agent::listen().await;
     let short = Duration::from_millis(150);
     let config = ProxyConfig { answer_timeout: short, stall_timeout: short, ..one_thread() };
-    let door = Door::open(config, weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(config).await;
     // The agent thinks for too long.
     let mut client = door.raw(b"GET / HTTP/1.1\r\n\r\n").await;
     let mut asked = agent.asked().await;
@@ -396,6 +397,20 @@ async fn whoever_is_too_slow_is_not_waited_for() {
     within("the end", client.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 504 ") && answer.contains("AGENT_TIMEOUT"), "{answer}");
     assert_eq!(asked.rest().await, "");
+    // It says that it thinks, and never what.
+    let mut client = door.raw(b"GET / HTTP/1.1\r\n\r\n").await;
+    let mut asked = agent.asked().await;
+    let flood = beside(async move { while asked.try_write(b"HTTP/1.1 103 Early\r\n\r\n").await.is_ok() {} });
+    let mut answers = Vec::new();
+    // It still writes, so that the end may be a broken one.
+    let _ = within("the end", client.read_to_end(&mut answers)).await;
+    let answers = String::from_utf8(answers).unwrap();
+    assert!(
+        answers.starts_with("HTTP/1.1 103 ") && answers.contains("HTTP/1.1 504 "),
+        "{} bytes",
+        answers.len()
+    );
+    done("the flood is cut off", flood).await;
     // It does not read.
     let client = door.raw(b"POST / HTTP/1.1\r\nContent-Length: 50000000\r\n\r\n").await;
     let (mut from_door, mut to_door) = client.into_split();
@@ -424,9 +439,7 @@ async fn whoever_is_too_slow_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_client_that_leaves_ends_its_request() {
-    let runner = FakeRunner::start(1, 0);
-    let agent = Agent::listen().await;
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     for request in ["GET / HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nbod"] {
         let client = door.raw(request.as_bytes()).await;
         let mut asked = agent.asked().await;
@@ -574,9 +587,7 @@ async fn an_external_service_is_reached_over_tls() {
 
 #[tokio::test]
 async fn a_shutdown_waits_for_requests_and_not_for_those_who_say_nothing() {
-    let runner = FakeRunner::start(1, 0);
-    let agent = Agent::listen().await;
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     let mut idle = door.raw(b"GET /health HTTP/1.1\r\n\r\n").await;
     read_until(&mut idle, "}\n").await;
     let mut client = door.raw(b"GET / HTTP/1.1\r\n\r\n").await;
@@ -591,9 +602,7 @@ async fn a_shutdown_waits_for_requests_and_not_for_those_who_say_nothing() {
 
 #[tokio::test]
 async fn a_shutdown_tells_those_whose_time_is_up() {
-    let runner = FakeRunner::start(1, 0);
-    let agent = Agent::listen().await;
-    let door = Door::open(one_thread(), weather([agent.behind(&runner.instance)])).await;
+    let (agent, door, _runner) = carried(one_thread()).await;
     let mut client = door.raw(b"GET / HTTP/1.1\r\n\r\n").await;
     let _asked = agent.asked().await;
     let proxy = door.proxy.clone();

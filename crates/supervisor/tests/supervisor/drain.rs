@@ -1,6 +1,6 @@
 //! An instance is stopped when its clients have left: the runner is asked to see to that, and not waited for without end.
 
-use crate::fake_runner::{FakeRunner, service, stage, started, status, waiting_process};
+use crate::fake_runner::{FakeRunner, Stage, service, stage, started, status, waiting_process};
 use myagent_core::config::ServiceConfig;
 use myagent_core::instance::InstanceState;
 use myagent_core::wire::control::{Answer, Drained, Phase, ProtocolRange, Request, RunnerEvent};
@@ -24,13 +24,18 @@ fn is_leaving(observed: &Observed) -> bool {
     observed.state == InstanceState::Stopping && !observed.eligible && !observed.may_become_eligible
 }
 
+/// An instance that an earlier manager had, whose runner speaks these versions.
+async fn attached(speaks: ProtocolRange) -> (Stage, FakeRunner) {
+    let process = waiting_process();
+    let (stage, listener) = stage(service("ws://127.0.0.1:1/", config()), &process, started(&process), true);
+    let runner = FakeRunner::answer(&listener, process, speaks).await;
+    (stage, runner)
+}
+
 #[tokio::test]
 async fn it_gets_no_clients_while_they_leave_and_is_stopped_then() {
     for again in [false, true] {
-        let process = waiting_process();
-        let (mut stage, listener) =
-            stage(service("ws://127.0.0.1:1/", config()), &process, started(&process), true);
-        let mut runner = FakeRunner::answer(&listener, process, CURRENT).await;
+        let (mut stage, mut runner) = attached(CURRENT).await;
         runner.serve_until(&Phase::Up, stage.until("running", |o| o.agent_pid.is_some())).await;
         stage.handle.send(Command::Leave { again });
         let asked = runner.request(&Phase::Up).await;
@@ -55,10 +60,7 @@ async fn it_gets_no_clients_while_they_leave_and_is_stopped_then() {
 
 #[tokio::test]
 async fn a_runner_of_the_version_before_is_stopped_as_before() {
-    let process = waiting_process();
-    let (mut stage, listener) =
-        stage(service("ws://127.0.0.1:1/", config()), &process, started(&process), true);
-    let mut runner = FakeRunner::answer(&listener, process, CURRENT).await;
+    let (mut stage, mut runner) = attached(CURRENT).await;
     runner.serve_until(&Phase::Up, stage.until("running", |o| o.agent_pid.is_some())).await;
     stage.handle.send(Command::Leave { again: false });
     let asked = runner.request(&Phase::Up).await;
@@ -71,10 +73,7 @@ async fn a_runner_of_the_version_before_is_stopped_as_before() {
 
 #[tokio::test]
 async fn one_that_cannot_be_asked_is_stopped_at_once() {
-    let process = waiting_process();
-    let (mut stage, listener) =
-        stage(service("ws://127.0.0.1:1/", config()), &process, started(&process), true);
-    let mut runner = FakeRunner::answer(&listener, process, ProtocolRange { min: 7, max: 9 }).await;
+    let (mut stage, mut runner) = attached(ProtocolRange { min: 7, max: 9 }).await;
     stage.until("outdated", |o| o.outdated).await;
     stage.handle.send(Command::Leave { again: false });
     stage.until("stopped", |o| o.state == InstanceState::Stopped).await;
@@ -83,10 +82,7 @@ async fn one_that_cannot_be_asked_is_stopped_at_once() {
 
 #[tokio::test]
 async fn who_is_told_to_stop_meanwhile_does_not_wait() {
-    let process = waiting_process();
-    let (mut stage, listener) =
-        stage(service("ws://127.0.0.1:1/", config()), &process, started(&process), true);
-    let mut runner = FakeRunner::answer(&listener, process, CURRENT).await;
+    let (mut stage, mut runner) = attached(CURRENT).await;
     runner.serve_until(&Phase::Up, stage.until("running", |o| o.agent_pid.is_some())).await;
     stage.handle.send(Command::Leave { again: true });
     assert_eq!(runner.request(&Phase::Up).await.request, drain());
@@ -100,10 +96,7 @@ async fn who_is_told_to_stop_meanwhile_does_not_wait() {
 
 #[tokio::test]
 async fn what_another_manager_was_draining_is_restarted() {
-    let process = waiting_process();
-    let (mut stage, listener) =
-        stage(service("ws://127.0.0.1:1/", config()), &process, started(&process), true);
-    let mut runner = FakeRunner::answer(&listener, process, CURRENT).await;
+    let (mut stage, mut runner) = attached(CURRENT).await;
     let said = myagent_core::wire::control::Status { draining: true, ..status(Phase::Up) };
     runner.say(RunnerEvent::Status(said)).await;
     // The runner knows that it was asked before, and answers when that is done.
@@ -117,10 +110,7 @@ async fn what_another_manager_was_draining_is_restarted() {
 
 #[tokio::test]
 async fn a_runner_that_dies_meanwhile_has_left_nothing_to_wait_for() {
-    let process = waiting_process();
-    let (mut stage, listener) =
-        stage(service("ws://127.0.0.1:1/", config()), &process, started(&process), true);
-    let mut runner = FakeRunner::answer(&listener, process, CURRENT).await;
+    let (mut stage, mut runner) = attached(CURRENT).await;
     runner.serve_until(&Phase::Up, stage.until("running", |o| o.agent_pid.is_some())).await;
     stage.handle.send(Command::Leave { again: false });
     assert_eq!(runner.request(&Phase::Up).await.request, drain());

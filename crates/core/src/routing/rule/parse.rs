@@ -33,9 +33,10 @@ pub fn parse(body: Value) -> Result<RuleSpec, Vec<FieldError>> {
     let Value::Object(mut map) = body else {
         return Err(vec![FieldError::new("body", "must be a JSON object")]);
     };
-    map.retain(|name, value| !value.is_null() && !READ_ONLY.contains(&name.as_str()));
+    map.retain(|name, _| !READ_ONLY.contains(&name.as_str()));
     let mut errors = Vec::new();
     check_names("", map.keys(), FIELDS, &mut errors);
+    map.retain(|_, value| !value.is_null());
     if !map.contains_key("name") {
         errors.push(FieldError::new("name", "is missing; say what the rule is for"));
     }

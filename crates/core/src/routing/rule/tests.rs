@@ -138,6 +138,8 @@ fn a_patch_changes_what_it_names() {
     assert_eq!(patch(&old, json!({"priority": "high"})).unwrap_err()[0].field, "priority");
     assert_eq!(patch(&old, json!(5)).unwrap_err()[0].field, "body");
     assert_eq!(patch(&old, json!({"name": null})).unwrap_err()[0].field, "name");
+    let [unknown] = &patch(&old, json!({"prioritty": null})).unwrap_err()[..] else { panic!("one fault") };
+    assert!(unknown.field == "prioritty" && unknown.message.contains("did you mean priority"), "{unknown}");
 }
 
 #[test]
