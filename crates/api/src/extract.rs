@@ -3,10 +3,10 @@
 use crate::error::ApiError;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use myagent_core::Code;
+use myagent_core::{Code, FieldError};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -79,9 +79,35 @@ fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
         .any(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
-/// Reads one value out of a body, with the field in the message.
+/// Reads one value out of a body; every field at fault is named.
 pub(crate) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
-    serde_json::from_value(value).map_err(|error| ApiError::field("body", error.to_string()))
+    let error = match serde_json::from_value(value.clone()) {
+        Ok(read) => return Ok(read),
+        Err(error) => error.to_string(),
+    };
+    // Each field on its own: what is missing then is not the fault of the field.
+    let alone = |(name, value): (String, Value)| {
+        let error = serde_json::from_value::<T>(Value::Object([(name.clone(), value)].into_iter().collect()))
+            .err()?;
+        is_about_field(&error.to_string()).then(|| FieldError::new(name, error.to_string()))
+    };
+    let Value::Object(mut fields) = value else { return Err(ApiError::field("body", error)) };
+    let mut errors: Vec<FieldError> = fields.clone().into_iter().filter_map(alone).collect();
+    // What is missing is only told once the rest can be read.
+    let at_fault = |name: &str| errors.iter().any(|error| error.field == name);
+    fields.retain(|name, _| !at_fault(name));
+    let rest = serde_json::from_value::<T>(Value::Object(fields)).err().map(|error| error.to_string());
+    let missing = rest.as_deref().and_then(|rest| rest.strip_prefix("missing field `")?.split('`').next());
+    match missing.filter(|name| !at_fault(name)) {
+        Some(name) => errors.push(FieldError::new(name, "is missing")),
+        None if errors.is_empty() => errors.push(FieldError::new("body", error)),
+        None => {}
+    }
+    Err(ApiError::from(errors))
+}
+
+fn is_about_field(error: &str) -> bool {
+    !error.starts_with("missing field")
 }
 
 /// The query of a request; unknown names are refused by the type's own `deny_unknown_fields`.
@@ -94,15 +120,33 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                let text = rejection.body_text();
-                let message = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                // `limit: invalid digit` has the name in front; an unknown name does not.
-                let (field, message) = message.split_once(": ").unwrap_or(("query", message));
-                Err(ApiError::field(field, message))
-            }
+            Err(rejection) => Err(ApiError::from(query_errors::<T>(parts, &rejection.body_text()))),
         }
     }
+}
+
+/// Every parameter at fault: each is read on its own. `text` is what is wrong with the whole.
+fn query_errors<T: DeserializeOwned>(parts: &Parts, text: &str) -> Vec<FieldError> {
+    let message = |text: &str| {
+        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
+        // `limit: invalid digit` has the name in front.
+        text.split_once(": ").map_or_else(|| text.to_owned(), |(_, message)| message.to_owned())
+    };
+    let query = parts.uri.query().unwrap_or_default();
+    let alone = |pair: &str| {
+        let uri = Uri::builder().path_and_query(format!("/?{pair}")).build().ok()?;
+        let text = Query::<T>::try_from_uri(&uri).err()?.body_text();
+        if !is_about_field(&message(&text)) {
+            return None;
+        }
+        let pairs: Vec<(String, String)> =
+            Query::try_from_uri(&uri).map(|Query(pairs)| pairs).unwrap_or_default();
+        let name = pairs.into_iter().next().map_or_else(|| "query".to_owned(), |(name, _)| name);
+        Some(FieldError::new(name, message(&text)))
+    };
+    let errors: Vec<FieldError> =
+        query.split('&').filter(|pair| !pair.is_empty()).filter_map(alone).collect();
+    if errors.is_empty() { vec![FieldError::new("query", message(text))] } else { errors }
 }
 
 /// The name or id of a service in the path.
@@ -172,6 +216,35 @@ mod tests {
         assert_eq!(read("/?limit=5").await, "5");
         assert_eq!(read("/?limit=x").await, "limit: invalid digit found in string");
         assert_eq!(read("/?colour=x").await, "colour: unknown field `colour`, expected `limit`");
+        let both = "limit: invalid digit found in string; colour: unknown field `colour`, expected `limit`";
+        assert_eq!(read("/?limit=x&colour=x").await, both);
+        assert_eq!(read("/?limit=1&limit=2").await, "query: duplicate field `limit`");
+    }
+
+    #[test]
+    fn a_body_at_fault_names_every_field() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Body {
+            replicas: u32,
+            #[serde(default)]
+            wait: bool,
+        }
+        let read = |body: Value| match parse::<Body>(body) {
+            Ok(body) => format!("{} {}", body.replicas, body.wait),
+            Err(error) => {
+                error.0.errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>().join(" ")
+            }
+        };
+        assert_eq!(read(serde_json::json!({"replicas": 3})), "3 false");
+        assert_eq!(
+            read(serde_json::json!({"replicas": "x", "wait": 1, "colour": 2})),
+            "colour replicas wait"
+        );
+        assert_eq!(read(serde_json::json!({"wait": 1})), "wait replicas");
+        assert_eq!(read(serde_json::json!({})), "replicas");
+        assert_eq!(read(serde_json::json!([])), "body");
+        assert_eq!(read(serde_json::json!("x")), "body");
     }
 
     #[tokio::test]

@@ -7,18 +7,22 @@
 //! Where to go: one endpoint per file below [`v1`]; what surrounds every request is in `edge`; reading requests in
 //! `extract`; the accept loops in [`serve`].
 
+mod conditional;
+mod document;
 mod edge;
 mod error;
 mod extract;
 mod fragments;
 mod manager;
 mod origin;
+mod paging;
 mod probes;
 pub mod serve;
 mod sse;
 mod v1;
 
 pub use axum::Router;
+pub use document::openapi_json;
 pub use manager::{Manager, OpenListener};
 
 use edge::Edge;
@@ -27,6 +31,7 @@ use myagent_control::Handle;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
+use utoipa_axum::router::OpenApiRouter;
 
 /// Where requests come from; decides what is offered and what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +69,11 @@ struct Shared {
 
 type Ctx = axum::extract::State<Arc<Shared>>;
 
+/// The endpoints that every transport offers, with their document.
+fn public_routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::with_openapi(document::base()).merge(probes::routes()).nest("/api/v1", v1::routes())
+}
+
 /// All endpoints of one transport.
 pub fn router(state: ApiState) -> Router {
     let ApiState { control, manager, transport } = state;
@@ -78,7 +88,7 @@ pub fn router(state: ApiState) -> Router {
         fragments: Fragments::default(),
         background: TaskTracker::new(),
     });
-    let mut routes = Router::new().merge(probes::routes()).nest("/api/v1", v1::routes());
+    let mut routes = Router::from(public_routes()).merge(document::routes());
     if transport == Transport::Unix {
         routes = routes.nest("/api/v1/manager", v1::manager::routes());
     }

@@ -8,6 +8,7 @@ use myagent_core::error::{Code, FieldError, Problem};
 use myagent_core::view::{ConnectionStats, ConnectionView, DisconnectView, NotificationView, Page};
 use myagent_core::{ConnectionId, ServiceId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Longest reason of a close frame, bytes.
 const MAX_REASON: usize = 123;
@@ -52,7 +53,7 @@ impl Disconnect {
 }
 
 /// How much a notification matters to a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Good to know.
@@ -65,7 +66,7 @@ pub enum Level {
 }
 
 /// A text for clients that asked for events of our own.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Notification {
     /// The text, from 1 to 4096 bytes.

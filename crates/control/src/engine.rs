@@ -10,12 +10,14 @@ use crate::handle::{Handle, Views};
 use crate::publish;
 use crate::rules::Rules;
 use crate::sums::SUMS_EVERY;
+use crate::unsaved::Unsaved;
+use crate::wall::WallWatch;
 use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
 use myagent_core::reconcile::{Action, ActionKind};
 use myagent_core::routing::{RoutingSnapshot, Strategy};
 use myagent_core::{Clock, InstanceKey, ServiceId};
-use myagent_store::{EventDraft, HealthCheck, Store, StoreError};
+use myagent_store::{HealthCheck, Store, StoreError};
 use myagent_supervisor::{
     Clients, Command as InstanceCommand, Deps, OpenConnections, Past, Ports, Sessions, Update, What,
 };
@@ -43,6 +45,14 @@ pub struct SweepInterval(pub Duration);
 impl Default for SweepInterval {
     fn default() -> Self {
         Self(Duration::from_secs(5))
+    }
+}
+
+/// Waits until what failed is to be tried again, if something failed.
+async fn retry(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -88,7 +98,10 @@ pub struct Engine {
     tasks: JoinSet<InstanceKey>,
     commands: mpsc::Receiver<Command>,
     updates: mpsc::Receiver<Update>,
-    checks: Vec<HealthCheck>,
+    pub(crate) unsaved: Unsaved,
+    /// Why nothing can be stored, for those who look.
+    pub(crate) storage_problem: watch::Sender<Option<String>>,
+    wall: WallWatch,
     done: bool,
 }
 
@@ -102,7 +115,13 @@ impl Engine {
         let events = broadcast::Sender::new(EVENTS);
         let (connections, sessions) = (OpenConnections::default(), Sessions::default());
         let clients = if config.count_clients { Clients::counting() } else { Clients::default() };
+        let store = Arc::new(config.store);
+        let unsaved = Unsaved::after(store.last_event_id()?);
+        let (storage_problem, storage_receiver) = watch::channel(None);
         let handle = Handle {
+            store: Arc::clone(&store),
+            pending: unsaved.events.clone(),
+            storage_problem: storage_receiver,
             commands,
             views: view_receiver,
             routing: routing_receiver,
@@ -114,7 +133,7 @@ impl Engine {
             clock: config.supervisor.clock.clone(),
         };
         let mut engine = Self {
-            store: Arc::new(config.store),
+            store,
             clock: config.supervisor.clock.clone(),
             fleet: Fleet::default(),
             rules: Rules::default(),
@@ -139,7 +158,9 @@ impl Engine {
             tasks: JoinSet::new(),
             commands: command_receiver,
             updates: update_receiver,
-            checks: Vec::new(),
+            unsaved,
+            storage_problem,
+            wall: WallWatch::default(),
             done: false,
         };
         engine.load()?;
@@ -171,8 +192,10 @@ impl Engine {
                 Some(ended) = self.work.join_next() => if let Err(error) = ended {
                     tracing::error!(%error, "background work failed");
                 },
+                () = retry(self.unsaved.retry_at()) => {}
                 _ = sweep.tick() => {
-                    self.store_checks();
+                    self.save(true);
+                    self.look_at_the_clock();
                     self.deps.sessions.expire();
                     self.deps.clients.expire();
                     if summed.elapsed() >= SUMS_EVERY {
@@ -187,9 +210,10 @@ impl Engine {
             }
             self.reconcile();
             self.publish();
+            self.save(false);
             self.end_if_done();
         }
-        self.store_checks();
+        self.save(true);
         self.store_sums();
         self.work.shutdown().await;
         self.tasks.shutdown().await;
@@ -254,7 +278,7 @@ impl Engine {
         if let Some(slot) = removed {
             slot.handle.send(InstanceCommand::LetGo);
             if slot.stored.is_some() {
-                self.try_store("forget an instance", |store| store.delete_instance(key).map(|_| ()));
+                self.unsaved.instances.insert(key);
             }
         }
     }
@@ -271,16 +295,13 @@ impl Engine {
                 }
                 self.fleet.dirty.insert(key.service_id);
                 if changed {
-                    self.try_store("store an instance", |store| match &stored {
-                        Some(stored) => store.put_instance(stored),
-                        None => store.delete_instance(key).map(|_| ()),
-                    });
+                    self.unsaved.instances.insert(key);
                 }
             }
             What::Record { kind, why } => {
                 self.record("manager", &kind, Some(key.service_id), Some(key.index), why)
             }
-            What::Checked(check) => self.checks.push(HealthCheck {
+            What::Checked(check) => self.unsaved.check(HealthCheck {
                 at: check.at,
                 service_id: key.service_id,
                 index: key.index,
@@ -292,27 +313,35 @@ impl Engine {
         }
     }
 
-    fn store_checks(&mut self) {
-        let mut checks = std::mem::take(&mut self.checks);
-        checks.retain(|check| self.fleet.services.contains_key(&check.service_id));
-        if !checks.is_empty() {
-            self.try_store("store health checks", |store| store.add_health_checks(&checks));
+    /// A clock that jumps is told of: it explains times that make no sense, and stops the removal of what only seems old.
+    fn look_at_the_clock(&mut self) {
+        if let Some(jump) = self.wall.look(self.clock.now(), Instant::now()) {
+            self.record("manager", "clock.jumped", None, None, jump);
         }
     }
 
     fn prune(&mut self) {
+        if !self.wall.is_steady(Instant::now()) {
+            return;
+        }
         let age = Duration::from_secs(u64::from(self.retention_days) * 24 * 3600);
         let mut retention = myagent_store::Retention::default();
-        (retention.events.age, retention.health.age) = (age, age);
+        (retention.events.age, retention.connections.age, retention.health.age) = (age, age, age);
         let now = self.clock.now();
         self.try_store("remove old records", |store| store.prune(now, &retention).map(|_| ()));
     }
 
-    /// Stores something that nobody waits for. A failure is logged, the fleet goes on.
-    pub(crate) fn try_store(&self, what: &str, write: impl FnOnce(&Store) -> Result<(), StoreError>) {
-        if let Err(error) = write(&self.store) {
+    /// Stores something that nobody waits for, and says whether that worked. A failure is logged, the fleet goes on. While nothing
+    /// can be stored, it is not tried.
+    pub(crate) fn try_store(&self, what: &str, write: impl FnOnce(&Store) -> Result<(), StoreError>) -> bool {
+        if self.unsaved.retry_at().is_some() {
+            return false;
+        }
+        let result = write(&self.store);
+        if let Err(error) = &result {
             tracing::error!(%error, what, "not stored");
         }
+        result.is_ok()
     }
 
     /// Notes an event, in the store and for those who follow.
@@ -327,7 +356,8 @@ impl Engine {
         let service = id.and_then(|id| self.fleet.services.get(&id)).map(|entry| entry.service.name.clone());
         let instance = service.as_ref().zip(index).map(|(name, index)| format!("{name}-{index}"));
         tracing::info!(who, kind, service, instance, why, "event");
-        let draft = EventDraft {
+        let event = Event {
+            id: self.unsaved.next_id(),
             at: self.clock.now(),
             who: who.to_owned(),
             kind: kind.to_owned(),
@@ -336,11 +366,9 @@ impl Engine {
             instance,
             why,
         };
-        match self.store.add_event(&draft) {
-            // Nobody may be following.
-            Ok(id) => drop(self.events.send(Arc::new(draft.with_id(id)))),
-            Err(error) => tracing::error!(%error, "event not stored"),
-        }
+        self.unsaved.push(event.clone());
+        // Nobody may be following.
+        drop(self.events.send(Arc::new(event)));
     }
 
     fn end_if_done(&mut self) {

@@ -2,6 +2,8 @@
 
 use crate::engine::Command;
 use crate::logs;
+use crate::once::{Made, Once};
+use crate::unsaved::Pending;
 use jiff::Timestamp;
 use myagent_core::Clock;
 use myagent_core::error::{Code, Problem};
@@ -10,13 +12,16 @@ use myagent_core::instance::InstanceState;
 use myagent_core::request::{Changes, LogLine, LogQuery, NewService};
 use myagent_core::routing::RoutingSnapshot;
 use myagent_core::service::Desired;
+use myagent_core::update::Update;
 use myagent_core::view::{FleetView, ServiceView};
+use myagent_store::Store;
 use myagent_supervisor::{Clients, OpenConnections, Sessions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use utoipa::ToSchema;
 
 /// All services by name, as last published.
 pub(crate) type Views = BTreeMap<String, Arc<ServiceView>>;
@@ -45,6 +50,8 @@ pub enum StopAll {
 pub struct EventFilter {
     /// Only of this service.
     pub service: Option<String>,
+    /// Only of these kinds; one that ends with a dot stands for all that begin so; none: of all.
+    pub kinds: Vec<String>,
     /// Only after this id.
     pub after_id: Option<i64>,
     /// At most this many of the newest.
@@ -52,9 +59,10 @@ pub struct EventFilter {
 }
 
 /// One health check.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HealthRecord {
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// `weather-0`.
     pub instance: String,
@@ -69,6 +77,9 @@ pub struct HealthRecord {
 /// The way to the engine.
 #[derive(Clone)]
 pub struct Handle {
+    pub(crate) store: Arc<Store>,
+    pub(crate) pending: Pending,
+    pub(crate) storage_problem: watch::Receiver<Option<String>>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) views: watch::Receiver<Arc<Views>>,
     pub(crate) routing: watch::Receiver<Arc<RoutingSnapshot>>,
@@ -119,25 +130,38 @@ impl Handle {
         crate::views::fleet(self.views.borrow().values().map(AsRef::as_ref))
     }
 
-    /// Registers a service; with `auto_start` its start has begun when this returns.
-    pub async fn register(&self, new: NewService, who: &str) -> Result<Arc<ServiceView>, Problem> {
-        self.ask(|answer| Command::Register { new: Box::new(new), who: who.to_owned(), answer }).await
+    /// Registers a service, once for each key; with `auto_start` its start has begun when this returns.
+    pub async fn register(
+        &self,
+        new: NewService,
+        once: Option<Once>,
+        who: &str,
+    ) -> Result<(Arc<ServiceView>, Made), Problem> {
+        let (new, who) = (Box::new(new), who.to_owned());
+        self.ask(|answer| Command::Register { new, once, who, answer }).await
     }
 
-    /// Changes a service; what runs goes on as it is until it is restarted.
-    pub async fn update(&self, name: &str, changes: Changes, who: &str) -> Result<Arc<ServiceView>, Problem> {
-        let name = name.to_owned();
-        self.ask(|answer| Command::Update { name, changes: Box::new(changes), who: who.to_owned(), answer })
-            .await
+    /// Changes a service, if it is at the version `expected`; what runs goes on as it is until it is restarted.
+    pub async fn update(
+        &self,
+        name: &str,
+        update: Update,
+        expected: Option<u64>,
+        who: &str,
+    ) -> Result<Arc<ServiceView>, Problem> {
+        let (name, update, who) = (name.to_owned(), Box::new(update), who.to_owned());
+        self.ask(|answer| Command::Update { name, update, expected, who, answer }).await
     }
 
-    /// Stops and forgets a service.
-    pub async fn unregister(&self, name: &str, who: &str) -> Result<(), Problem> {
-        if self.service(name)?.status != InstanceState::Stopped {
+    /// Stops and forgets a service, if it is at the version `expected`.
+    pub async fn unregister(&self, name: &str, expected: Option<u64>, who: &str) -> Result<(), Problem> {
+        let view = self.service(name)?;
+        crate::commands::check_version(name, view.version, expected)?;
+        if view.status != InstanceState::Stopped {
             self.stop(name, who).await?;
         }
-        let name = name.to_owned();
-        self.ask(|answer| Command::Unregister { name, who: who.to_owned(), answer }).await
+        let (name, who) = (name.to_owned(), who.to_owned());
+        self.ask(|answer| Command::Unregister { name, expected, who, answer }).await
     }
 
     /// Starts a service. With `wait` it answers when all instances are ready, or with the cause why one is not.
@@ -178,7 +202,7 @@ impl Handle {
     ) -> Result<Arc<ServiceView>, Problem> {
         let mut changes = Changes::default();
         changes.options.replicas = Some(replicas);
-        let view = self.update(name, changes, who).await?;
+        let view = self.update(name, Update::Some(Box::new(changes)), None, who).await?;
         if wait && view.desired == Desired::Running { self.wait_started(name).await } else { Ok(view) }
     }
 
@@ -200,17 +224,6 @@ impl Handle {
     pub async fn check_health(&self, name: &str) -> Result<Vec<HealthRecord>, Problem> {
         let name = name.to_owned();
         self.ask(|answer| Command::CheckHealth { name, answer }).await
-    }
-
-    /// Past health checks, newest first.
-    pub async fn health_history(&self, name: &str, limit: usize) -> Result<Vec<HealthRecord>, Problem> {
-        let name = name.to_owned();
-        self.ask(|answer| Command::HealthHistory { name, limit, answer }).await
-    }
-
-    /// Stored events, oldest first.
-    pub async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, Problem> {
-        self.ask(|answer| Command::Events { filter, answer }).await
     }
 
     /// Events as they happen. A receiver that is too slow misses some and is told how many.

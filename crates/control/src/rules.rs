@@ -3,6 +3,7 @@
 
 use crate::engine::Command;
 use crate::handle::Handle;
+use crate::once::{Made, Once};
 use myagent_core::error::{Code, Problem};
 use myagent_core::ids::{RuleId, ServiceId};
 use myagent_core::routing::{CompiledRule, Rule};
@@ -81,30 +82,43 @@ impl Handle {
         Ok(view(find(name_or_id, rules.iter())?.rule(), &self.services()))
     }
 
-    /// Makes a rule; when this returns, it is in force.
-    pub async fn create_rule(&self, body: Value, who: &str) -> Result<RuleView, Problem> {
-        let rule = self.ask(|answer| Command::CreateRule { body, who: who.to_owned(), answer }).await?;
-        Ok(view(&rule, &self.services()))
+    /// Makes a rule, once for each key; when this returns, it is in force.
+    pub async fn create_rule(
+        &self,
+        body: Value,
+        once: Option<Once>,
+        who: &str,
+    ) -> Result<(RuleView, Made), Problem> {
+        let who = who.to_owned();
+        let (rule, made) = self.ask(|answer| Command::CreateRule { body, once, who, answer }).await?;
+        Ok((view(&rule, &self.services()), made))
     }
 
-    /// Changes what is given of a rule (`whole`: everything, what is not given gets its default); when this returns, it is in
+    /// Changes a rule, if it is at the version `expected`: what is given (`whole`: everything, what is not given gets its default); when this returns, it is in
     /// force. Connections that are open stay where they are.
     pub async fn change_rule(
         &self,
         name_or_id: &str,
         body: Value,
         whole: bool,
+        expected: Option<u64>,
         who: &str,
     ) -> Result<RuleView, Problem> {
         let (name, who) = (name_or_id.to_owned(), who.to_owned());
-        let rule = self.ask(|answer| Command::ChangeRule { name, body, whole, who, answer }).await?;
+        let rule =
+            self.ask(|answer| Command::ChangeRule { name, body, whole, expected, who, answer }).await?;
         Ok(view(&rule, &self.services()))
     }
 
     /// Removes a rule; when this returns, it is in force no more.
-    pub async fn delete_rule(&self, name_or_id: &str, who: &str) -> Result<(), Problem> {
+    pub async fn delete_rule(
+        &self,
+        name_or_id: &str,
+        expected: Option<u64>,
+        who: &str,
+    ) -> Result<(), Problem> {
         let (name, who) = (name_or_id.to_owned(), who.to_owned());
-        self.ask(|answer| Command::DeleteRule { name, who, answer }).await
+        self.ask(|answer| Command::DeleteRule { name, expected, who, answer }).await
     }
 }
 

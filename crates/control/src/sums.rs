@@ -23,28 +23,31 @@ impl Engine {
                 slot.stored_sums = Sums::default();
             }
         }
-        self.try_store("store sums", |store| store.add_totals(key, sums));
+        self.unsaved.sums.entry(key).or_default().add(sums);
     }
 
     /// Notes what runners have counted, for the case that they end while no manager looks.
     pub(crate) fn store_sums(&mut self) {
         let mut changed = Vec::new();
-        for (service_id, entry) in &mut self.fleet.services {
-            for (index, slot) in &mut entry.slots {
+        for (service_id, entry) in &self.fleet.services {
+            for (index, slot) in &entry.slots {
                 let Some(runner) = &slot.observed.runner else { continue };
                 let sums = slot.observed.report.sums();
                 if sums != slot.stored_sums {
-                    slot.stored_sums = sums.clone();
-                    changed.push((
-                        InstanceKey { service_id: *service_id, index: *index },
-                        runner.start_id,
-                        sums,
-                    ));
+                    let key = InstanceKey { service_id: *service_id, index: *index };
+                    changed.push((key, runner.start_id, sums));
                 }
             }
         }
-        if !changed.is_empty() {
-            self.try_store("note the sums of runners", |store| store.put_live_sums(&changed));
+        // What is not stored now is stored the next time.
+        if !changed.is_empty()
+            && self.try_store("note the sums of runners", |store| store.put_live_sums(&changed))
+        {
+            for (key, _, sums) in changed {
+                if let Some(slot) = self.fleet.slot(key) {
+                    slot.stored_sums = sums;
+                }
+            }
         }
     }
 }

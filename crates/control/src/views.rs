@@ -40,6 +40,7 @@ pub(crate) fn service(entry: &Entry) -> ServiceView {
         version: service.version,
         status: InstanceState::of_service(instances.iter().map(|instance| instance.status)),
         desired: service.desired,
+        restart_required: instances.iter().any(|instance| instance.restart_required),
         replicas: service.replicas,
         created_at: service.created_at,
         started_at: instances.iter().filter_map(|instance| instance.started_at).min(),
@@ -118,6 +119,7 @@ fn instance(service: &Service, index: u32, slot: &Slot) -> InstanceView {
         health: observed.health,
         last_health_check: observed.last_check,
         busy: observed.report.busy,
+        restart_required: runner.is_some_and(|runner| runner.version < service.restart_version),
         outdated: observed.outdated,
         ownership: observed.ownership.clone(),
         ..stopped(service, index)
@@ -152,6 +154,7 @@ fn stopped(service: &Service, index: u32) -> InstanceView {
         health: Health::Unknown,
         last_health_check: None,
         busy: false,
+        restart_required: false,
         outdated: false,
         ownership: None,
     }

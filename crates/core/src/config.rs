@@ -7,6 +7,9 @@ use crate::suggest::nearest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
+use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
+use utoipa::openapi::{Object, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Settings of a service. Durations are seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -266,6 +269,45 @@ pub fn find_key(name: &str) -> Result<&'static Key, String> {
         }
     })
 }
+
+impl Key {
+    /// What it takes, for the document of the API.
+    fn schema(&self, default: &Value) -> Object {
+        let schema = Object::builder().description(Some(self.help)).default(Some(default.clone()));
+        let number = |kind| {
+            Object::builder().schema_type(kind).description(Some(self.help)).default(Some(default.clone()))
+        };
+        match self.kind {
+            Kind::Integer(min, max) => number(Type::Integer).minimum(Some(min)).maximum(Some(max)),
+            Kind::OptionalInteger(min, max) => schema
+                .schema_type([Type::Integer, Type::Null].into_iter().collect::<SchemaType>())
+                .minimum(Some(min))
+                .maximum(Some(max)),
+            Kind::Seconds(min, max) => number(Type::Number).minimum(Some(min)).maximum(Some(max)),
+            Kind::Bool => schema.schema_type(Type::Boolean),
+            Kind::Ready => {
+                schema.schema_type(Type::String).pattern(Some("^(ws|ws:/.*|tcp|http:/.*|log:.+)$"))
+            }
+        }
+        .build()
+    }
+}
+
+impl PartialSchema for ServiceConfig {
+    /// From the table of keys.
+    fn schema() -> RefOr<Schema> {
+        let defaults = serde_json::to_value(Self::default()).unwrap_or_default();
+        let object = Object::builder()
+            .description(Some(
+                "Settings of a service. Durations are seconds. What is not given has its default.",
+            ))
+            .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
+        let default = |key: &Key| defaults.get(key.name).cloned().unwrap_or_default();
+        KEYS.iter().fold(object, |object, key| object.property(key.name, key.schema(&default(key)))).into()
+    }
+}
+
+impl ToSchema for ServiceConfig {}
 
 impl ServiceConfig {
     /// Sets one key from JSON; the field of an error is `config.<key>`.

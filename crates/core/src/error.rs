@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// Stable error codes; a client may act on them. The HTTP status of each is in [`Code::status`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Code {
     /// Something in the request is wrong; `errors` names each field.
@@ -49,6 +50,10 @@ pub enum Code {
     NotFound,
     /// The path exists, the method does not.
     MethodNotAllowed,
+    /// It was changed since: the version in `If-Match` is not the present one.
+    PreconditionFailed,
+    /// The `Idempotency-Key` was used for something else.
+    IdempotencyKeyReused,
     /// The body is larger than allowed.
     PayloadTooLarge,
     /// The body is of a kind that is not read.
@@ -83,6 +88,8 @@ impl Code {
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::PreconditionFailed,
+        Self::IdempotencyKeyReused,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::StorageFailed,
@@ -113,6 +120,10 @@ impl Code {
             Self::Forbidden => "the caller may not do this",
             Self::NotFound => "no such path",
             Self::MethodNotAllowed => "the path exists, the method does not",
+            Self::PreconditionFailed => {
+                "it was changed since: the version in `If-Match` is not the present one"
+            }
+            Self::IdempotencyKeyReused => "the `Idempotency-Key` was used for something else",
             Self::PayloadTooLarge => "the body is larger than allowed",
             Self::UnsupportedMediaType => "the body is of a kind that is not read",
             Self::StorageFailed => "stored data cannot be read or written",
@@ -130,7 +141,9 @@ impl Code {
             Self::ServiceAlreadyExists
             | Self::RuleAlreadyExists
             | Self::PortInUse
-            | Self::AlreadyListening => 409,
+            | Self::AlreadyListening
+            | Self::IdempotencyKeyReused => 409,
+            Self::PreconditionFailed => 412,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::ServiceStartFailed
@@ -155,7 +168,7 @@ impl fmt::Display for Code {
 }
 
 /// One field at fault: what is wrong with it and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// Path of the field, as in the request: `config.max_sessions`.
     pub field: String,
@@ -177,7 +190,7 @@ impl fmt::Display for FieldError {
 }
 
 /// An error as told to a client: the content of an RFC 9457 problem, and of the CLI's one line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Stable code.
     pub code: Code,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// Failures in a row that make an instance unhealthy.
 pub const DOWN_AFTER: u32 = 3;
@@ -9,7 +10,7 @@ pub const DOWN_AFTER: u32 = 3;
 pub const UP_AFTER: u32 = 2;
 
 /// The word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// Not checked yet, or not running.

@@ -31,6 +31,7 @@ pub mod routing;
 pub mod service;
 pub mod settings;
 pub mod suggest;
+pub mod update;
 pub mod view;
 pub mod wire;
 

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use utoipa::ToSchema;
 
 /// The settings of the prototype that are also accepted at the top level of a request.
-const FLAT_CONFIG: &[&str] = &[
+pub const FLAT_CONFIG: &[&str] = &[
     "max_sessions",
     "session_timeout",
     "auto_restart",
@@ -19,7 +20,7 @@ const FLAT_CONFIG: &[&str] = &[
 ];
 
 /// A service to register.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NewService {
     /// Its name.
     pub name: String,
@@ -34,7 +35,7 @@ pub struct NewService {
 }
 
 /// What can be left out when registering, and changed later.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Options {
     /// Free text.
@@ -64,7 +65,7 @@ pub struct Options {
 }
 
 /// Changes to a registered service.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Changes {
     /// Run something else.
@@ -257,9 +258,10 @@ pub struct LogQuery {
 }
 
 /// One line of an agent's output.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {
     /// When it was read.
+    #[schema(value_type = String, format = DateTime)]
     pub ts: jiff::Timestamp,
     /// `stdout`, `stderr` or `runner`.
     pub stream: String,
@@ -300,7 +302,7 @@ impl std::fmt::Display for ListenerKind {
 }
 
 /// The answer to a fleet-wide or batch command: what came of each.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BatchItem {
     /// The service.
     pub name: String,

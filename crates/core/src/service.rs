@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use utoipa::ToSchema;
 
 /// Longest service name.
 pub const MAX_NAME: usize = 63;
@@ -17,18 +18,21 @@ pub const MAX_REPLICAS: u32 = 500;
 pub const MAX_TAGS: usize = 64;
 
 /// What to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Source {
     /// An agent file, served by our own host; in Python, unless it has a worker of its own.
     File {
         /// Absolute path of the file; it runs in its folder.
+        #[schema(value_type = String)]
         path: PathBuf,
         /// Interpreter; default: `.venv` beside the file, else `python3`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
         python: Option<PathBuf>,
         /// A program that speaks the worker protocol and runs the file in place of Python; absolute after registration.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
         worker: Option<PathBuf>,
     },
     /// A program that opens a WebSocket server on `$PORT`.
@@ -37,6 +41,7 @@ pub enum Source {
         argv: Vec<String>,
         /// Working directory, absolute after registration.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
         cwd: Option<PathBuf>,
         /// Path of its WebSocket, default `/`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +66,7 @@ impl Source {
 }
 
 /// What the user wants a service to be; survives everything but `start` and `stop`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Desired {
     /// All its instances run.
@@ -109,6 +114,9 @@ pub struct Service {
     pub desired: Desired,
     /// Counts the changes, from 1.
     pub version: u64,
+    /// The last version that only a restart puts into force; 0: none.
+    #[serde(default)]
+    pub restart_version: u64,
     /// When it was registered.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -116,6 +124,9 @@ pub struct Service {
 }
 
 impl Service {
+    /// Where instances listen if nothing else is asked for.
+    pub const DEFAULT_HOST: &str = "127.0.0.1";
+
     /// Checks everything that can be checked without looking at the machine; all faults at once.
     pub fn validate(&self) -> Result<(), Vec<FieldError>> {
         let mut errors = Vec::new();
@@ -346,6 +357,7 @@ pub(crate) mod tests {
             secret_names: BTreeSet::new(),
             desired: Desired::Stopped,
             version: 1,
+            restart_version: 0,
             created_at: now,
             updated_at: now,
         }

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use utoipa::ToSchema;
 
 /// A routing rule, with what came of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RuleView {
     /// The rule.
     #[serde(flatten)]
@@ -29,9 +30,10 @@ pub struct RuleView {
 }
 
 /// A service with everything that is known of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceView {
     /// Its id.
+    #[schema(value_type = uuid::Uuid)]
     pub service_id: ServiceId,
     /// Its name.
     pub name: String,
@@ -55,13 +57,19 @@ pub struct ServiceView {
     pub status: InstanceState,
     /// What the user wants.
     pub desired: Desired,
+    /// Something that runs was started before a change that only a restart puts into force.
+    #[serde(default)]
+    pub restart_required: bool,
     /// How many copies are wanted.
     pub replicas: u32,
     /// When it was registered.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When its longest running instance was started.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
     /// When an instance was last checked.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_health_check: Option<Timestamp>,
     /// What is wrong, if something is.
     pub error_message: Option<String>,
@@ -82,7 +90,7 @@ pub struct ServiceView {
 }
 
 /// Sums over the instances of a service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStats {
     /// Open connections.
     pub active_connections: u32,
@@ -104,7 +112,7 @@ pub struct ServiceStats {
 }
 
 /// One instance with everything that is known of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct InstanceView {
     /// `weather-0`.
     pub name: String,
@@ -123,8 +131,10 @@ pub struct InstanceView {
     /// The runner's process.
     pub runner_pid: Option<u32>,
     /// When it was started.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
     /// When it became ready.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ready_at: Option<Timestamp>,
     /// Restarts since the user's `start`.
     pub restart_count: u32,
@@ -133,6 +143,7 @@ pub struct InstanceView {
     /// What is wrong, if something is.
     pub error_message: Option<String>,
     /// When it will be started again.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_try: Option<Timestamp>,
     /// The last lines of output before it went wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -156,9 +167,13 @@ pub struct InstanceView {
     /// Health.
     pub health: Health,
     /// When it was last checked.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_health_check: Option<Timestamp>,
     /// A client waits for it, or it said something recently.
     pub busy: bool,
+    /// It was started before a change that only a restart puts into force.
+    #[serde(default)]
+    pub restart_required: bool,
     /// Its runner speaks a protocol that this manager does not: no new clients until it is restarted.
     pub outdated: bool,
     /// How its process tree is held: `cgroup-v2`, `cgroup-v1` or `subreaper`.
@@ -166,7 +181,7 @@ pub struct InstanceView {
 }
 
 /// The fleet in numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FleetView {
     /// Services by state, and in `total`.
     pub services: BTreeMap<String, u32>,
@@ -189,7 +204,7 @@ pub struct FleetView {
 }
 
 /// What an open connection is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConnectionStatus {
     /// A message went either way within the last minute.
@@ -221,19 +236,22 @@ impl fmt::Display for ConnectionStatus {
 }
 
 /// An open connection, as its runner last reported it: at most about a second old.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConnectionView {
     /// Its id, also in the `X-MyAgent-Connection-Id` of the answer to its handshake.
+    #[schema(value_type = uuid::Uuid)]
     pub connection_id: ConnectionId,
     /// The newest session seen on it.
     pub session_id: Option<String>,
     /// Address of the client.
+    #[schema(value_type = String)]
     pub client_ip: IpAddr,
     /// Its port.
     pub client_port: u16,
     /// Its `User-Agent`, at most 200 bytes.
     pub user_agent: Option<String>,
     /// The service that it talks to.
+    #[schema(value_type = uuid::Uuid)]
     pub target_service_id: ServiceId,
     /// The instance that it talks to: `weather-0`.
     pub instance: String,
@@ -244,8 +262,10 @@ pub struct ConnectionView {
     /// What it is doing.
     pub status: ConnectionStatus,
     /// When it was opened.
+    #[schema(value_type = String, format = DateTime)]
     pub connected_at: Timestamp,
     /// Last message either way.
+    #[schema(value_type = String, format = DateTime)]
     pub last_activity: Timestamp,
     /// Bytes to the client.
     pub bytes_sent: u64,
@@ -256,7 +276,7 @@ pub struct ConnectionView {
 }
 
 /// Open connections in numbers, and what rules have routed since their services were registered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConnectionStats {
     /// How many are open.
     pub total_connections: u64,
@@ -275,9 +295,10 @@ pub struct ConnectionStats {
 }
 
 /// What came of closing a connection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DisconnectView {
     /// Which.
+    #[schema(value_type = uuid::Uuid)]
     pub connection_id: ConnectionId,
     /// It is closed; false: it was told to, and had not ended after two seconds.
     pub closed: bool,
@@ -288,14 +309,14 @@ pub struct DisconnectView {
 }
 
 /// What came of a notification.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NotificationView {
     /// Connections that get it: open, meant, and asked for events of our own.
     pub connections: u64,
 }
 
 /// The manager itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InfoView {
     /// `myagent-manager`.
     pub name: String,
@@ -304,10 +325,12 @@ pub struct InfoView {
     /// Its process.
     pub pid: u32,
     /// When it started.
+    #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
     /// Its data directory.
     pub data_dir: String,
     /// Open listeners by kind: `proxy` and `api`.
+    #[schema(value_type = BTreeMap<String, Vec<String>>)]
     pub listeners: BTreeMap<String, Vec<SocketAddr>>,
     /// Clients that wait for an instance.
     #[serde(default)]
@@ -318,7 +341,7 @@ pub struct InfoView {
 }
 
 /// Plain HTTP requests for which there was an instance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlainRequestsView {
     /// Answered by the agent, to the end.
     pub served: u64,
@@ -327,7 +350,7 @@ pub struct PlainRequestsView {
 }
 
 /// A new process of the manager has taken over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UpgradeView {
     /// Its process.
     pub pid: u32,
@@ -338,7 +361,7 @@ pub struct UpgradeView {
 }
 
 /// A list, or a page of one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// The items of this page.
     pub items: Vec<T>,

@@ -1,12 +1,12 @@
 //! The table `events`: the audit log. Ids grow and are never given twice, so a reader can go on after the last it saw.
 
-use crate::columns::{Count, Id, Time};
+use crate::columns::{Count, Id, Json, Time};
 use crate::connections::Store;
-use crate::error::StoreError;
+use crate::error::{Fault, StoreError};
 use jiff::Timestamp;
 use myagent_core::ServiceId;
 use myagent_core::event::Event;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 /// An event before it has an id; see [`Event`] for its fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +36,12 @@ impl EventDraft {
 }
 
 /// Which events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFilter {
     /// Only those of this service.
     pub service: Option<ServiceId>,
+    /// Only those of these kinds, or whose kind begins with one that ends with a dot; none: of all.
+    pub kinds: Vec<String>,
     /// Only those after this one, the oldest first; without it the newest ones.
     pub after_id: Option<i64>,
     /// At most so many.
@@ -48,7 +50,7 @@ pub struct EventFilter {
 
 impl Default for EventFilter {
     fn default() -> Self {
-        Self { service: None, after_id: None, limit: 100 }
+        Self { service: None, kinds: Vec::new(), after_id: None, limit: 100 }
     }
 }
 
@@ -71,19 +73,36 @@ impl Store {
         })
     }
 
+    /// The highest id that an event ever had.
+    pub fn last_event_id(&self) -> Result<i64, StoreError> {
+        self.read("find the last event", |connection| {
+            let sql = "SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0), \
+                       coalesce((SELECT max(id) FROM events), 0))";
+            Ok(connection.query_row(sql, [], |row| row.get(0))?)
+        })
+    }
+
     /// Events in the order they happened: the first `limit` after `after_id`, or the last `limit` there are.
     pub fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
         self.read("list events", |connection| {
             let order = if filter.after_id.is_some() { "ASC" } else { "DESC" };
             let service = if filter.service.is_some() { "service_id = ?2" } else { "?2 IS NULL" };
+            let kinds = if filter.kinds.is_empty() {
+                "?4 IS NOT NULL"
+            } else {
+                "EXISTS (SELECT 1 FROM json_each(?4) WHERE kind = value OR (substr(value, -1) = '.' \
+                 AND substr(kind, 1, length(value)) = value))"
+            };
             let sql = format!(
                 "SELECT id, at, who, kind, service_id, service, instance, why FROM events \
-                 WHERE id > ?1 AND {service} ORDER BY id {order} LIMIT ?3"
+                 WHERE id > ?1 AND {service} AND {kinds} ORDER BY id {order} LIMIT ?3"
             );
             let mut statement = connection.prepare_cached(&sql)?;
             let service = filter.service.map(|id| Id(id.0));
             let limit = Count(filter.limit.into());
-            let rows = statement.query_map(params![filter.after_id.unwrap_or(0), service, limit], event)?;
+            let kinds = Json(&filter.kinds);
+            let rows =
+                statement.query_map(params![filter.after_id.unwrap_or(0), service, limit, kinds], event)?;
             let mut events = rows.collect::<Result<Vec<_>, _>>()?;
             if filter.after_id.is_none() {
                 events.reverse();
@@ -91,6 +110,26 @@ impl Store {
             Ok(events)
         })
     }
+}
+
+/// Stores events with their ids; one whose id is taken (which two managers in turn could only do to each other) gets the next.
+pub(crate) fn insert(connection: &Connection, events: &[Event]) -> Result<(), Fault> {
+    let sql = "INSERT INTO events (id, at, who, kind, service_id, service, instance, why) VALUES \
+               (CASE WHEN EXISTS (SELECT 1 FROM events WHERE id = ?1) THEN NULL ELSE ?1 END, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let mut insert = connection.prepare_cached(sql)?;
+    for event in events {
+        insert.execute(params![
+            event.id,
+            Time(event.at),
+            event.who,
+            event.kind,
+            event.service_id.map(|id| Id(id.0)),
+            event.service,
+            event.instance,
+            event.why,
+        ])?;
+    }
+    Ok(())
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {

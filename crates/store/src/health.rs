@@ -2,10 +2,10 @@
 
 use crate::columns::{Count, Id, Time};
 use crate::connections::Store;
-use crate::error::StoreError;
+use crate::error::{Fault, StoreError};
 use jiff::Timestamp;
 use myagent_core::ServiceId;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 
 /// One check of one instance.
@@ -36,22 +36,7 @@ impl Store {
         if checks.is_empty() {
             return Ok(());
         }
-        self.write("store health checks", |transaction| {
-            let sql = "INSERT INTO health_checks (at, service_id, idx, healthy, latency_ms, message) \
-                       SELECT ?1, service_id, ?3, ?4, ?5, ?6 FROM services WHERE service_id = ?2";
-            let mut insert = transaction.prepare_cached(sql)?;
-            for check in checks {
-                insert.execute(params![
-                    Time(check.at),
-                    Id(check.service_id.0),
-                    check.index,
-                    check.healthy,
-                    check.latency_ms,
-                    check.message,
-                ])?;
-            }
-            Ok(())
-        })
+        self.write("store health checks", |transaction| insert(transaction, checks))
     }
 
     /// The last `limit` checks of a service, the newest first.
@@ -64,6 +49,17 @@ impl Store {
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
+}
+
+pub(crate) fn insert(connection: &Connection, checks: &[HealthCheck]) -> Result<(), Fault> {
+    let sql = "INSERT INTO health_checks (at, service_id, idx, healthy, latency_ms, message) \
+               SELECT ?1, service_id, ?3, ?4, ?5, ?6 FROM services WHERE service_id = ?2";
+    let mut insert = connection.prepare_cached(sql)?;
+    for check in checks {
+        let (at, id) = (Time(check.at), Id(check.service_id.0));
+        insert.execute(params![at, id, check.index, check.healthy, check.latency_ms, check.message])?;
+    }
+    Ok(())
 }
 
 fn check(row: &Row<'_>) -> rusqlite::Result<HealthCheck> {

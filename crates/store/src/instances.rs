@@ -2,11 +2,11 @@
 
 use crate::columns::{Count, FilePath, Id, Json, Time};
 use crate::connections::Store;
-use crate::error::StoreError;
+use crate::error::{Fault, StoreError};
 use jiff::Timestamp;
 use myagent_core::instance::Exit;
 use myagent_core::{InstanceKey, ServiceId, StartId};
-use rusqlite::{Row, named_params, params};
+use rusqlite::{Connection, Row, named_params, params};
 use std::path::PathBuf;
 
 /// An instance as the manager left it.
@@ -69,42 +69,45 @@ impl Store {
     /// Stores an instance, in the place of what was stored of it.
     pub fn put_instance(&self, instance: &StoredInstance) -> Result<(), StoreError> {
         let operation = format!("store instance {} of service {}", instance.index, instance.service_id);
-        self.write(&operation, |transaction| {
-            let sql = "INSERT OR REPLACE INTO instances (service_id, idx, start_id, runner_pid, runner_start_time, \
-                       control, takeover, tree, port, started_at, restart_count, last_exit, last_lines, error, version, \
-                       ready_at) \
-                       VALUES (:service_id, :idx, :start_id, :runner_pid, :runner_start_time, :control, :takeover, \
-                       :tree, :port, :started_at, :restart_count, :last_exit, :last_lines, :error, :version, :ready_at)";
-            transaction.prepare_cached(sql)?.execute(named_params! {
-                ":service_id": Id(instance.service_id.0),
-                ":idx": instance.index,
-                ":start_id": Id(instance.start_id.0),
-                ":runner_pid": instance.runner_pid,
-                ":runner_start_time": Count(instance.runner_start_time),
-                ":control": FilePath(&instance.control),
-                ":takeover": FilePath(&instance.takeover),
-                ":tree": FilePath(&instance.tree),
-                ":port": instance.port,
-                ":started_at": Time(instance.started_at),
-                ":restart_count": instance.restart_count,
-                ":last_exit": instance.last_exit.as_ref().map(Json),
-                ":last_lines": Json(&instance.last_lines),
-                ":error": instance.error,
-                ":version": Count(instance.version),
-                ":ready_at": instance.ready_at.map(Time),
-            })?;
-            Ok(())
-        })
+        self.write(&operation, |transaction| put(transaction, instance))
     }
 
     /// Forgets an instance; false if nothing was stored of it.
     pub fn delete_instance(&self, key: InstanceKey) -> Result<bool, StoreError> {
         let operation = format!("forget instance {} of service {}", key.index, key.service_id);
-        self.write(&operation, |transaction| {
-            let sql = "DELETE FROM instances WHERE service_id = ?1 AND idx = ?2";
-            Ok(transaction.execute(sql, params![Id(key.service_id.0), key.index])? > 0)
-        })
+        self.write(&operation, |transaction| delete(transaction, key))
     }
+}
+
+pub(crate) fn put(connection: &Connection, instance: &StoredInstance) -> Result<(), Fault> {
+    let sql = "INSERT OR REPLACE INTO instances (service_id, idx, start_id, runner_pid, runner_start_time, control, \
+               takeover, tree, port, started_at, restart_count, last_exit, last_lines, error, version, ready_at) \
+               VALUES (:service_id, :idx, :start_id, :runner_pid, :runner_start_time, :control, :takeover, :tree, :port, \
+               :started_at, :restart_count, :last_exit, :last_lines, :error, :version, :ready_at)";
+    connection.prepare_cached(sql)?.execute(named_params! {
+        ":service_id": Id(instance.service_id.0),
+        ":idx": instance.index,
+        ":start_id": Id(instance.start_id.0),
+        ":runner_pid": instance.runner_pid,
+        ":runner_start_time": Count(instance.runner_start_time),
+        ":control": FilePath(&instance.control),
+        ":takeover": FilePath(&instance.takeover),
+        ":tree": FilePath(&instance.tree),
+        ":port": instance.port,
+        ":started_at": Time(instance.started_at),
+        ":restart_count": instance.restart_count,
+        ":last_exit": instance.last_exit.as_ref().map(Json),
+        ":last_lines": Json(&instance.last_lines),
+        ":error": instance.error,
+        ":version": Count(instance.version),
+        ":ready_at": instance.ready_at.map(Time),
+    })?;
+    Ok(())
+}
+
+pub(crate) fn delete(connection: &Connection, key: InstanceKey) -> Result<bool, Fault> {
+    let sql = "DELETE FROM instances WHERE service_id = ?1 AND idx = ?2";
+    Ok(connection.execute(sql, params![Id(key.service_id.0), key.index])? > 0)
 }
 
 fn instance(row: &Row<'_>) -> rusqlite::Result<StoredInstance> {

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_connection_sums.sql"),
     include_str!("../migrations/0004_routing_rules.sql"),
     include_str!("../migrations/0005_dropped_clients.sql"),
+    include_str!("../migrations/0006_api.sql"),
 ];
 
 /// `PRAGMA application_id` of our files; set by the first migration.
@@ -25,6 +26,9 @@ const APPLICATION_ID: i64 = 0x4D49_4147;
 
 /// How long to wait for another process, for instance the manager that is being replaced.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a write waits for another process once the database is open: the engine stands still meanwhile.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(250);
 
 const READERS: usize = 2;
 
@@ -42,6 +46,7 @@ pub(crate) fn file(path: &Path) -> Result<(Connection, Vec<Connection>), StoreEr
     inspect(&writer, path)?;
     writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     prepare(&mut writer, path)?;
+    writer.busy_timeout(WRITE_TIMEOUT).map_err(failed)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let reader = || {
         let reader = Connection::open_with_flags(path, flags)?;

@@ -4,6 +4,7 @@
 use crate::columns::{Count, Id, Json, Time};
 use crate::connections::Store;
 use crate::error::{Fault, StoreError};
+use crate::idempotency::{self, Creation};
 use myagent_core::RuleId;
 use myagent_core::routing::Rule;
 use rusqlite::{Connection, ErrorCode, Row, named_params};
@@ -20,12 +21,13 @@ impl Store {
         })
     }
 
-    /// Stores a new rule. [`StoreError::DuplicateRule`] if the name is taken.
-    pub fn insert_rule(&self, rule: &Rule) -> Result<(), StoreError> {
+    /// Stores a new rule, and that `creation` made it. [`StoreError::DuplicateRule`] if the name is taken.
+    pub fn insert_rule(&self, rule: &Rule, creation: Option<&Creation>) -> Result<(), StoreError> {
         self.write(&format!("store rule {:?}", rule.spec.name), |transaction| {
             let sql = "INSERT INTO routing_rules (rule_id, name, spec, version, created_at, updated_at) \
                        VALUES (:rule_id, :name, :spec, :version, :created_at, :updated_at)";
-            put(transaction, sql, rule).map(|_| ())
+            put(transaction, sql, rule)?;
+            idempotency::note(transaction, creation)
         })
     }
 

@@ -3,6 +3,7 @@
 use crate::columns::{Count, Id, Json, Time, Wanted};
 use crate::connections::Store;
 use crate::error::{Fault, StoreError};
+use crate::idempotency::{self, Creation};
 use crate::secrets;
 use jiff::Timestamp;
 use myagent_core::ServiceId;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 const COLUMNS: &str = "service_id, name, description, source, host, port, tags, replicas, config, environment, \
-                       desired, version, created_at, updated_at";
+                       desired, version, created_at, updated_at, restart_version";
 
 impl Store {
     /// All services, by name.
@@ -59,19 +60,22 @@ impl Store {
         })
     }
 
-    /// Stores a new service with its secrets (`secret_names` of the service is not looked at).
+    /// Stores a new service with its secrets (`secret_names` of the service is not looked at), and that `creation` made it.
     /// [`StoreError::Duplicate`] if the name is taken.
     pub fn insert_service(
         &self,
         service: &Service,
         secrets: &BTreeMap<String, String>,
+        creation: Option<&Creation>,
     ) -> Result<(), StoreError> {
         self.write(&format!("store service {}", service.name), |transaction| {
             let sql = format!(
                 "INSERT INTO services ({COLUMNS}) VALUES (:service_id, :name, :description, :source, :host, :port, \
-                 :tags, :replicas, :config, :environment, :desired, :version, :created_at, :updated_at)"
+                 :tags, :replicas, :config, :environment, :desired, :version, :created_at, :updated_at, \
+                 :restart_version)"
             );
             put(transaction, &sql, service)?;
+            idempotency::note(transaction, creation)?;
             secrets::replace(transaction, &self.key, service.service_id, secrets)
         })
     }
@@ -88,7 +92,8 @@ impl Store {
             let sql = "UPDATE services SET name = :name, description = :description, source = :source, host = :host, \
                        port = :port, tags = :tags, replicas = :replicas, config = :config, \
                        environment = :environment, desired = :desired, version = :version, \
-                       created_at = :created_at, updated_at = :updated_at WHERE service_id = :service_id";
+                       created_at = :created_at, updated_at = :updated_at, \
+                       restart_version = :restart_version WHERE service_id = :service_id";
             if put(transaction, sql, service)? == 0 {
                 return Ok(false);
             }
@@ -134,6 +139,7 @@ fn put(connection: &Connection, sql: &str, service: &Service) -> Result<usize, F
         ":version": Count(service.version),
         ":created_at": Time(service.created_at),
         ":updated_at": Time(service.updated_at),
+        ":restart_version": Count(service.restart_version),
     });
     match result {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
@@ -160,5 +166,6 @@ fn service(row: &Row<'_>) -> rusqlite::Result<Service> {
         version: row.get::<_, Count>(11)?.0,
         created_at: row.get::<_, Time>(12)?.0,
         updated_at: row.get::<_, Time>(13)?.0,
+        restart_version: row.get::<_, Count>(14)?.0,
     })
 }

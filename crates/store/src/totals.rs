@@ -3,7 +3,7 @@
 
 use crate::columns::{Count, Id, Json};
 use crate::connections::Store;
-use crate::error::StoreError;
+use crate::error::{Fault, StoreError};
 use myagent_core::wire::sums::{Sums, Totals};
 use myagent_core::{InstanceKey, ServiceId, StartId};
 use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
@@ -16,38 +16,8 @@ impl Store {
     /// Adds to the sums of an instance and its service what a runner has counted that is no more, and forgets its live sums.
     /// Nothing happens if the service was removed meanwhile.
     pub fn add_totals(&self, key: InstanceKey, delta: &Sums) -> Result<(), StoreError> {
-        let id = key.service_id;
-        self.write(&format!("add to the totals of service {id}"), |transaction| {
-            add_instance(transaction, key, &delta.totals)?;
-            transaction
-                .prepare_cached("DELETE FROM live_sums WHERE service_id = ?1 AND idx = ?2")?
-                .execute(params![Id(id.0), key.index])?;
-            let select = format!("SELECT {COLUMNS} FROM totals WHERE service_id = ?1");
-            let stored = transaction.prepare_cached(&select)?.query_row([Id(id.0)], sums).optional()?;
-            let mut sums = stored.map(|(_, sums)| sums).unwrap_or_default();
-            sums.add(delta);
-            let replace = format!(
-                "INSERT OR REPLACE INTO totals ({COLUMNS}) \
-                 SELECT service_id, :connections, :sessions, :messages_in, :messages_out, :bytes_in, :bytes_out, \
-                 :log_lines_dropped, :session_totals, :rules, :slow_clients, :vanished_clients \
-                 FROM services WHERE service_id = :service_id"
-            );
-            transaction.prepare_cached(&replace)?.execute(named_params! {
-                ":service_id": Id(id.0),
-                ":connections": Count(sums.totals.connections),
-                ":sessions": Count(sums.totals.sessions),
-                ":messages_in": Count(sums.totals.messages_in),
-                ":messages_out": Count(sums.totals.messages_out),
-                ":bytes_in": Count(sums.totals.bytes_in),
-                ":bytes_out": Count(sums.totals.bytes_out),
-                ":log_lines_dropped": Count(sums.totals.log_lines_dropped),
-                ":session_totals": Json(&sums.sessions),
-                ":rules": Json(&sums.rules),
-                ":slow_clients": Count(sums.totals.slow_clients),
-                ":vanished_clients": Count(sums.totals.vanished_clients),
-            })?;
-            Ok(())
-        })
+        let operation = format!("add to the totals of service {}", key.service_id);
+        self.write(&operation, |transaction| add(transaction, key, delta))
     }
 
     /// The sums of every service that has any.
@@ -91,6 +61,39 @@ impl Store {
             Ok(statement.query_map([], sums)?.collect::<Result<_, _>>()?)
         })
     }
+}
+
+pub(crate) fn add(transaction: &Transaction<'_>, key: InstanceKey, delta: &Sums) -> Result<(), Fault> {
+    let id = key.service_id;
+    add_instance(transaction, key, &delta.totals)?;
+    transaction
+        .prepare_cached("DELETE FROM live_sums WHERE service_id = ?1 AND idx = ?2")?
+        .execute(params![Id(id.0), key.index])?;
+    let select = format!("SELECT {COLUMNS} FROM totals WHERE service_id = ?1");
+    let stored = transaction.prepare_cached(&select)?.query_row([Id(id.0)], sums).optional()?;
+    let mut sums = stored.map(|(_, sums)| sums).unwrap_or_default();
+    sums.add(delta);
+    let replace = format!(
+        "INSERT OR REPLACE INTO totals ({COLUMNS}) \
+         SELECT service_id, :connections, :sessions, :messages_in, :messages_out, :bytes_in, :bytes_out, \
+         :log_lines_dropped, :session_totals, :rules, :slow_clients, :vanished_clients \
+         FROM services WHERE service_id = :service_id"
+    );
+    transaction.prepare_cached(&replace)?.execute(named_params! {
+        ":service_id": Id(id.0),
+        ":connections": Count(sums.totals.connections),
+        ":sessions": Count(sums.totals.sessions),
+        ":messages_in": Count(sums.totals.messages_in),
+        ":messages_out": Count(sums.totals.messages_out),
+        ":bytes_in": Count(sums.totals.bytes_in),
+        ":bytes_out": Count(sums.totals.bytes_out),
+        ":log_lines_dropped": Count(sums.totals.log_lines_dropped),
+        ":session_totals": Json(&sums.sessions),
+        ":rules": Json(&sums.rules),
+        ":slow_clients": Count(sums.totals.slow_clients),
+        ":vanished_clients": Count(sums.totals.vanished_clients),
+    })?;
+    Ok(())
 }
 
 fn add_instance(transaction: &Transaction<'_>, key: InstanceKey, delta: &Totals) -> rusqlite::Result<()> {

@@ -100,6 +100,7 @@ mod tests {
             secret_names: Default::default(),
             desired: Desired::Running,
             version: 1,
+            restart_version: 0,
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,
         }

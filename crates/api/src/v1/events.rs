@@ -1,8 +1,9 @@
 //! `GET /api/v1/events?service=&after_id=&limit=`: what happened, as a list; with `Accept: text/event-stream` also what
 //! happens from now on. A stream begins with stored events if `after_id`, `limit` or `Last-Event-ID` ask for them.
 
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::extract::Params;
+use crate::paging;
 use crate::serve::Closing;
 use crate::{Ctx, sse};
 use axum::extract::State;
@@ -16,63 +17,115 @@ use serde::Deserialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::broadcast::{self, error::RecvError};
+use utoipa::IntoParams;
 
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1000;
-
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct EventQuery {
+    /// Only those of this service, by name or id.
     service: Option<String>,
-    after_id: Option<i64>,
-    limit: Option<usize>,
+    /// Only those of these kinds, separated by commas: `instance.error`, or `rule.` for all that begin so.
+    kind: Option<String>,
+    /// Only those after the one with this id.
+    #[param(minimum = 0)]
+    after_id: Option<u64>,
+    /// Most events, at most 1000; without `after_id` the newest. A stream begins with so many, and has no end.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
 }
 
+/// Lists what happened, the oldest first.
+///
+/// With `Accept: text/event-stream` also what happens from now on; `Last-Event-ID` goes on where a stream broke.
+#[utoipa::path(
+    get,
+    path = "/events",
+    operation_id = "list_events",
+    tag = "events",
+    params(EventQuery, ("Last-Event-ID" = Option<i64>, Header, description = "The id of the last event that was received.")),
+    responses((status = 200, description = "Events.", content((Page<Event> = "application/json"), (String = "text/event-stream"))))
+)]
 pub(crate) async fn get(
     State(shared): Ctx,
     Params(query): Params<EventQuery>,
     closing: Closing,
     headers: HeaderMap,
 ) -> Result<Response> {
+    let filter = query.filter()?;
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if text(header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream")) {
-        let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-        let items = follow(shared.control.clone(), query, last_seen).await?;
+        let last_seen = headers.get("last-event-id").map(|id| id.to_str().ok()?.trim().parse::<i64>().ok());
+        let last_seen = match last_seen {
+            Some(None) => {
+                return Err(ApiError::field("Last-Event-ID", "must be the id of an event, a whole number"));
+            }
+            Some(seen) => seen,
+            None => None,
+        };
+        let begins_with = query.limit.is_some().then_some(filter.limit).flatten();
+        let filter = EventFilter { after_id: last_seen.or(filter.after_id), ..filter };
+        let items = follow(shared.control.clone(), filter, begins_with).await?;
         return Ok(sse::respond(items, &closing));
     }
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    let filter = EventFilter { service: query.service, after_id: query.after_id, limit: Some(limit) };
+    let limit = filter.limit.unwrap_or_default();
     let events = shared.control.events(filter).await?;
     Ok(Json(Page::cut(events, limit, 0)).into_response())
 }
 
-/// Where a stream of events is.
+impl EventQuery {
+    fn filter(&self) -> Result<EventFilter> {
+        let kinds = self
+            .kind
+            .iter()
+            .flat_map(|kinds| kinds.split(','))
+            .map(str::trim)
+            .filter(|kind| !kind.is_empty());
+        Ok(EventFilter {
+            service: self.service.clone(),
+            kinds: kinds.map(str::to_owned).collect(),
+            after_id: self.after_id.map(|id| i64::try_from(id).unwrap_or(i64::MAX)),
+            limit: Some(paging::limit(self.limit, paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?),
+        })
+    }
+}
+
+/// Most stored events that a stream holds at once.
+const CHUNK: usize = 200;
+
+/// Where a stream of events is. It reads what happens from a channel that does not wait for it; when it has fallen behind, it reads
+/// what is stored until it has caught up.
 struct Follow {
     control: Handle,
     receiver: broadcast::Receiver<Arc<Event>>,
-    service: Option<String>,
-    /// The newest event that was sent, so that none comes twice.
-    last_id: Option<i64>,
+    filter: EventFilter,
+    /// The newest event that was sent or passed over, so that none comes twice.
+    last_id: i64,
     /// Stored events that are sent before the next new one.
     stored: VecDeque<Event>,
+    /// There may be more stored events after those.
+    behind: bool,
 }
 
+/// `begins_with`: so many of the newest come first, if no event is named after which to begin.
 async fn follow(
     control: Handle,
-    query: EventQuery,
-    last_seen: Option<i64>,
+    filter: EventFilter,
+    begins_with: Option<usize>,
 ) -> Result<impl Stream<Item = sse::Item<Event>> + Send> {
     // First the subscription, then the stored ones: nothing falls between.
     let receiver = control.follow_events();
-    let after_id = last_seen.or(query.after_id);
-    let stored = if after_id.is_some() || query.limit.is_some_and(|limit| limit > 0) {
-        let limit = query.limit.unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
-        control.events(EventFilter { service: query.service.clone(), after_id, limit: Some(limit) }).await?
-    } else {
-        Vec::new()
-    };
-    let follow =
-        Follow { control, receiver, service: query.service, last_id: after_id, stored: stored.into() };
+    let mut follow = Follow { control, receiver, filter, last_id: 0, stored: VecDeque::new(), behind: false };
+    if let Some(after) = follow.filter.after_id {
+        (follow.last_id, follow.behind) = (after, true);
+        follow.catch_up().await?;
+    } else if let Some(limit) = begins_with {
+        let newest = EventFilter { limit: Some(limit), ..follow.filter.clone() };
+        follow.stored = follow.control.events(newest).await?.into();
+    } else if let Some(service) = &follow.filter.service {
+        // A name that is not known is an error now, not a stream without events.
+        follow.control.service(service)?;
+    }
     Ok(stream::unfold(follow, |mut follow| async move {
         let event = follow.next().await?;
         Some((sse::Item { id: Some(event.id), data: event }, follow))
@@ -83,39 +136,41 @@ impl Follow {
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.stored.pop_front() {
-                self.last_id = Some(event.id);
+                self.last_id = event.id;
                 return Some(event);
             }
-            match self.receiver.recv().await {
-                Ok(event) if self.wants(&event) => {
-                    self.last_id = Some(event.id);
-                    return Some((*event).clone());
+            if self.behind {
+                if let Err(problem) = self.catch_up().await {
+                    // The client comes back with the last id that it has.
+                    tracing::warn!(
+                        detail = problem.0.detail,
+                        "a stream of events ends: what it missed cannot be read"
+                    );
+                    return None;
                 }
-                Ok(_) => {}
-                Err(RecvError::Lagged(missed)) => self.catch_up(missed).await,
+                continue;
+            }
+            match self.receiver.recv().await {
+                Ok(event) if event.id <= self.last_id => {}
+                Ok(event) => {
+                    self.last_id = event.id;
+                    if self.filter.matches(&event) {
+                        return Some((*event).clone());
+                    }
+                }
+                // Before its first event, it has missed nothing that it asked for but what has come since it subscribed.
+                Err(RecvError::Lagged(_)) => self.behind = true,
                 Err(RecvError::Closed) => return None,
             }
         }
     }
 
-    fn wants(&self, event: &Event) -> bool {
-        self.last_id.is_none_or(|last| event.id > last)
-            && self.service.as_ref().is_none_or(|service| event.service.as_ref() == Some(service))
-    }
-
-    /// A client that reads too slowly gets what it missed from the store.
-    async fn catch_up(&mut self, missed: u64) {
-        let Some(last) = self.last_id else {
-            tracing::debug!(missed, "a client missed events before its first one");
-            return;
-        };
-        let filter =
-            EventFilter { service: self.service.clone(), after_id: Some(last), limit: Some(MAX_LIMIT) };
-        match self.control.events(filter).await {
-            Ok(events) => self.stored = events.into(),
-            Err(problem) => {
-                tracing::warn!(%problem, missed, "failed to read the events that a client missed");
-            }
-        }
+    /// Reads the next stored events.
+    async fn catch_up(&mut self) -> Result<()> {
+        let filter = EventFilter { after_id: Some(self.last_id), limit: Some(CHUNK), ..self.filter.clone() };
+        let events = self.control.events(filter).await?;
+        self.behind = events.len() == CHUNK;
+        self.stored = events.into();
+        Ok(())
     }
 }

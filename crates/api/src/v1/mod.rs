@@ -10,16 +10,16 @@ pub(crate) mod services;
 mod stats;
 
 use crate::Shared;
-use axum::Router;
-use axum::routing::{get, post};
 use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(crate) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/info", get(info::get))
-        .route("/stats", get(stats::get))
-        .route("/events", get(events::get))
-        .route("/notifications", post(notifications::post))
+pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .routes(routes!(info::get))
+        .routes(routes!(stats::get))
+        .routes(routes!(events::get))
+        .routes(routes!(notifications::post))
         .nest("/connections", connections::routes())
         .nest("/routing", routing::routes())
         .nest("/services", services::routes())

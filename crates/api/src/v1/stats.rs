@@ -5,6 +5,14 @@ use axum::extract::State;
 use axum::response::Json;
 use myagent_core::view::FleetView;
 
+/// Shows the fleet in numbers.
+#[utoipa::path(
+    get,
+    path = "/stats",
+    operation_id = "get_stats",
+    tag = "statistics",
+    responses((status = 200, description = "The fleet.", body = FleetView))
+)]
 pub(crate) async fn get(State(shared): Ctx) -> Json<FleetView> {
     Json(shared.control.fleet())
 }

@@ -20,6 +20,9 @@ type Page = (&'static str, fn() -> String);
 const PAGES: &[Page] =
     &[("cli.md", commands::page), ("settings.md", settings::page), ("errors.md", errors::page)];
 
+/// The OpenAPI document, which is no page.
+const DOCUMENT: &str = "openapi.json";
+
 /// Writes all of them into a folder, which is made if it is missing.
 pub(crate) fn write(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)
@@ -28,6 +31,9 @@ pub(crate) fn write(folder: &Path) -> Result<()> {
         let path = folder.join(name);
         fs::write(&path, make()).with_context(|| format!("failed to write {}", path.display()))?;
     }
+    let path = folder.join(DOCUMENT);
+    fs::write(&path, myagent_api::openapi_json())
+        .with_context(|| format!("failed to write {}", path.display()))?;
     Ok(())
 }
 
@@ -54,7 +60,8 @@ mod tests {
     #[test]
     fn the_written_pages_are_what_the_program_says() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
-        for (name, make) in PAGES {
+        let document: Page = (DOCUMENT, myagent_api::openapi_json);
+        for (name, make) in PAGES.iter().chain([&document]) {
             let written = fs::read_to_string(folder.join(name)).unwrap_or_default();
             assert!(
                 written == make(),
@@ -68,7 +75,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("a/b");
         write(&folder).unwrap();
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), PAGES.len());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), PAGES.len() + 1);
         assert!(write(&folder.join("cli.md")).is_err());
     }
 

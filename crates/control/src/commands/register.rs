@@ -4,6 +4,7 @@ use super::storage;
 use crate::check;
 use crate::engine::Engine;
 use crate::fleet::Entry;
+use crate::once::{Made, Once, gone};
 use myagent_core::ServiceId;
 use myagent_core::config::ServiceConfig;
 use myagent_core::error::{Code, Problem};
@@ -15,7 +16,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Engine {
-    pub(crate) fn register(&mut self, new: NewService, who: &str) -> Result<Arc<ServiceView>, Problem> {
+    pub(crate) fn register(
+        &mut self,
+        new: NewService,
+        once: Option<&Once>,
+        who: &str,
+    ) -> Result<(Arc<ServiceView>, Made), Problem> {
+        if let Some(id) = self.made_before(once)? {
+            let view = self.handle.service(&id.to_string()).map_err(|_| gone())?;
+            return Ok((view, Made::Before));
+        }
         let service = self.new_service(&new)?;
         if self.fleet.by_name.contains_key(&service.name) {
             let detail = format!(
@@ -26,13 +36,14 @@ impl Engine {
         }
         let secrets: BTreeMap<String, String> =
             new.options.secrets.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        self.store.insert_service(&service, &secrets).map_err(|error| storage(&error))?;
+        let creation = self.creation(once, service.service_id.0);
+        self.store.insert_service(&service, &secrets, creation.as_ref()).map_err(|error| storage(&error))?;
         let (id, name, kind) = (service.service_id, service.name.clone(), service.source.kind());
         self.fleet.insert(Entry::new(service, secrets, Sums::default()));
         self.record(who, "service.registered", Some(id), None, format!("{kind} service"));
         self.reconcile();
         self.publish();
-        self.handle.service(&name)
+        Ok((self.handle.service(&name)?, Made::Now))
     }
 
     fn new_service(&self, new: &NewService) -> Result<Service, Problem> {
@@ -42,7 +53,7 @@ impl Engine {
             name: new.name.clone(),
             description: String::new(),
             source: new.source.clone(),
-            host: "127.0.0.1".to_owned(),
+            host: Service::DEFAULT_HOST.to_owned(),
             port: None,
             tags: Default::default(),
             replicas: 1,
@@ -51,6 +62,7 @@ impl Engine {
             secret_names: Default::default(),
             desired: if new.auto_start { Desired::Running } else { Desired::Stopped },
             version: 1,
+            restart_version: 0,
             created_at: now,
             updated_at: now,
         };

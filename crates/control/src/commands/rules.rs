@@ -1,7 +1,8 @@
 //! Rules: checked and compiled, stored, then in force; the answer comes after that.
 
-use super::storage;
+use super::{check_version, storage};
 use crate::engine::Engine;
+use crate::once::{Made, Once, gone};
 use myagent_core::RuleId;
 use myagent_core::error::{Code, FieldError, Problem};
 use myagent_core::routing::rule::{MAX_RULES, parse, patch};
@@ -9,7 +10,16 @@ use myagent_core::routing::{CompiledRule, Rule, RuleSpec};
 use serde_json::Value;
 
 impl Engine {
-    pub(crate) fn create_rule(&mut self, body: Value, who: &str) -> Result<Rule, Problem> {
+    pub(crate) fn create_rule(
+        &mut self,
+        body: Value,
+        once: Option<&Once>,
+        who: &str,
+    ) -> Result<(Rule, Made), Problem> {
+        if let Some(id) = self.made_before(once)? {
+            let rule = self.rules.find(&id.to_string()).map_err(|_| gone())?;
+            return Ok((rule.rule().clone(), Made::Before));
+        }
         let spec = parse(body).map_err(Problem::fields)?;
         self.check_rule_name(&spec, None)?;
         if self.rules.len() >= MAX_RULES {
@@ -19,9 +29,10 @@ impl Engine {
         let (rule_id, now) = (RuleId((self.deps.config.new_id)()), self.clock.now());
         let rule = Rule { rule_id, spec, created_at: now, updated_at: now, version: 1 };
         let compiled = CompiledRule::new(rule.clone()).map_err(Problem::fields)?;
-        self.store.insert_rule(&rule).map_err(|error| storage(&error))?;
+        let creation = self.creation(once, rule_id.0);
+        self.store.insert_rule(&rule, creation.as_ref()).map_err(|error| storage(&error))?;
         self.put_rule(compiled, who, "rule.created");
-        Ok(rule)
+        Ok((rule, Made::Now))
     }
 
     pub(crate) fn change_rule(
@@ -29,10 +40,12 @@ impl Engine {
         name: &str,
         body: Value,
         whole: bool,
+        expected: Option<u64>,
         who: &str,
     ) -> Result<Rule, Problem> {
         let before = self.rules.find(name)?;
         let before = before.rule();
+        check_version(name, before.version, expected)?;
         let spec = if whole { parse(body) } else { patch(before, body) }.map_err(Problem::fields)?;
         if spec == before.spec {
             return Ok(before.clone());
@@ -48,9 +61,15 @@ impl Engine {
         Ok(rule)
     }
 
-    pub(crate) fn delete_rule(&mut self, name: &str, who: &str) -> Result<(), Problem> {
+    pub(crate) fn delete_rule(
+        &mut self,
+        name: &str,
+        expected: Option<u64>,
+        who: &str,
+    ) -> Result<(), Problem> {
         let rule = self.rules.find(name)?;
-        let Rule { rule_id, spec, .. } = rule.rule();
+        let Rule { rule_id, spec, version, .. } = rule.rule();
+        check_version(name, *version, expected)?;
         self.store.delete_rule(*rule_id).map_err(|error| storage(&error))?;
         self.rules.remove(*rule_id);
         self.record(who, "rule.deleted", None, None, format!("rule {:?}", spec.name));

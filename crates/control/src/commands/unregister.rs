@@ -1,17 +1,18 @@
 //! Forget a service that is stopped, with its logs and journals.
 
-use super::storage;
+use super::{check_version, storage};
 use crate::engine::Engine;
 use myagent_core::error::{Code, Problem};
 use myagent_core::instance::InstanceState;
 use myagent_core::{InstanceKey, ServiceId};
 
 impl Engine {
-    pub(crate) fn unregister(&mut self, name: &str, who: &str) -> Result<(), Problem> {
+    pub(crate) fn unregister(&mut self, name: &str, expected: Option<u64>, who: &str) -> Result<(), Problem> {
         let id = self.fleet.find(name)?;
         let Some(entry) = self.fleet.services.get(&id) else {
             return Err(Problem::new(Code::Internal, "the service is named but not known"));
         };
+        check_version(name, entry.service.version, expected)?;
         if entry.slots.values().any(|slot| slot.state() != InstanceState::Stopped) {
             let detail = format!("{name} still runs; stop it first");
             return Err(Problem::new(Code::ServiceStopFailed, detail));

@@ -1,10 +1,10 @@
 //! Change a service. What runs goes on as it is; the next start, and what can change while running, follow the change.
 
-use super::storage;
+use super::{check_version, storage};
 use crate::check;
 use crate::engine::Engine;
 use myagent_core::error::{Code, FieldError, Problem};
-use myagent_core::request::Changes;
+use myagent_core::update::{Update, needs_restart};
 use myagent_core::view::ServiceView;
 use std::sync::Arc;
 
@@ -12,23 +12,19 @@ impl Engine {
     pub(crate) fn update_service(
         &mut self,
         name: &str,
-        changes: &Changes,
+        update: &Update,
+        expected: Option<u64>,
         who: &str,
     ) -> Result<Arc<ServiceView>, Problem> {
         let id = self.fleet.find(name)?;
         let Some(entry) = self.fleet.services.get_mut(&id) else {
             return Err(Problem::new(Code::Internal, "the service is named but not known"));
         };
+        check_version(name, entry.service.version, expected)?;
         let mut service = entry.service.as_ref().clone();
-        changes.apply(&mut service).map_err(Problem::fields)?;
-        check::service(&service, &self.allow_sources).map_err(Problem::fields)?;
         let mut secrets = entry.secrets.as_ref().clone();
-        for (name, value) in &changes.options.secrets {
-            match value {
-                Some(value) => secrets.insert(name.clone(), value.clone()),
-                None => secrets.remove(name),
-            };
-        }
+        update.apply(&mut service, &mut secrets).map_err(Problem::fields)?;
+        check::service(&service, &self.allow_sources).map_err(Problem::fields)?;
         if service == *entry.service && secrets == *entry.secrets {
             return self.handle.service(name);
         }
@@ -39,6 +35,9 @@ impl Engine {
             return Err(Problem::fields(vec![FieldError::new(format!("secrets.{name}"), message)]));
         }
         service.version += 1;
+        if needs_restart(&entry.service, &service) || secrets != *entry.secrets {
+            service.restart_version = service.version;
+        }
         service.updated_at = self.clock.now();
         let changed = Some(&secrets).filter(|secrets| **secrets != *entry.secrets);
         self.store.update_service(&service, changed).map_err(|error| storage(&error))?;

@@ -1,12 +1,13 @@
 //! What the engine can be asked.
 
 use crate::connections::{Audience, Disconnect, Notification};
-use crate::handle::{EventFilter, HealthRecord, RestartMode, StopAll};
+use crate::handle::{HealthRecord, RestartMode, StopAll};
+use crate::once::{Made, Once};
 use myagent_core::error::Problem;
-use myagent_core::event::Event;
-use myagent_core::request::{Changes, NewService};
+use myagent_core::request::NewService;
 use myagent_core::routing::Rule;
 use myagent_core::service::Desired;
+use myagent_core::update::Update;
 use myagent_core::view::{DisconnectView, NotificationView, ServiceView};
 use myagent_core::{ConnectionId, InstanceKey};
 use serde_json::Value;
@@ -19,17 +20,20 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, Problem>>;
 pub(crate) enum Command {
     Register {
         new: Box<NewService>,
+        once: Option<Once>,
         who: String,
-        answer: Answer<Arc<ServiceView>>,
+        answer: Answer<(Arc<ServiceView>, Made)>,
     },
     Update {
         name: String,
-        changes: Box<Changes>,
+        update: Box<Update>,
+        expected: Option<u64>,
         who: String,
         answer: Answer<Arc<ServiceView>>,
     },
     Unregister {
         name: String,
+        expected: Option<u64>,
         who: String,
         answer: Answer<()>,
     },
@@ -55,15 +59,6 @@ pub(crate) enum Command {
         name: String,
         answer: Answer<Vec<HealthRecord>>,
     },
-    HealthHistory {
-        name: String,
-        limit: usize,
-        answer: Answer<Vec<HealthRecord>>,
-    },
-    Events {
-        filter: EventFilter,
-        answer: Answer<Vec<Event>>,
-    },
     Disconnect {
         what: Disconnect,
         id: ConnectionId,
@@ -78,18 +73,21 @@ pub(crate) enum Command {
     },
     CreateRule {
         body: Value,
+        once: Option<Once>,
         who: String,
-        answer: Answer<Rule>,
+        answer: Answer<(Rule, Made)>,
     },
     ChangeRule {
         name: String,
         body: Value,
         whole: bool,
+        expected: Option<u64>,
         who: String,
         answer: Answer<Rule>,
     },
     DeleteRule {
         name: String,
+        expected: Option<u64>,
         who: String,
         answer: Answer<()>,
     },

@@ -16,6 +16,7 @@ use serde_json::Value;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Longest value, bytes.
 pub const MAX_VALUE: usize = 4096;
@@ -27,7 +28,7 @@ const SHORT: usize = 8;
 const MAX_REGEX: usize = 256 * 1024;
 
 /// How a field is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Operator {
     /// The same text.
@@ -85,7 +86,7 @@ impl fmt::Display for Operator {
 }
 
 /// A condition as it is written and stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// Name of a [`Field`].

@@ -16,14 +16,16 @@ use crate::wire::handover::{MAX_HEAD, MAX_HEADERS};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use utoipa::ToSchema;
 
 /// A request to be explained, as the API and the CLI take it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExplainRequest {
     /// Path and query, as in a request line.
     pub path: String,
     /// The client's address.
+    #[schema(value_type = String)]
     pub client_ip: IpAddr,
     /// And its port.
     pub client_port: u16,
@@ -88,11 +90,12 @@ impl ExplainRequest {
 }
 
 /// What would become of a client, and why.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// Go, wait or refuse.
     pub outcome: Outcome,
     /// The address that the client counts as: its own, or what a trusted proxy says.
+    #[schema(value_type = String)]
     pub client_ip: IpAddr,
     /// Why there is nobody, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,7 +122,7 @@ pub struct Explanation {
 }
 
 /// What a decision comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The client goes to an instance.
@@ -131,9 +134,11 @@ pub enum Outcome {
 }
 
 /// A rule that was looked at.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ExplainedRule)]
 pub struct RuleView {
     /// Which.
+    #[schema(value_type = uuid::Uuid)]
     pub rule_id: RuleId,
     /// Its name.
     pub name: String,
@@ -147,7 +152,7 @@ pub struct RuleView {
 }
 
 /// What came of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleOutcome {
     /// It applies.
@@ -161,7 +166,7 @@ pub enum RuleOutcome {
 }
 
 /// A condition that does not hold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FailedCondition {
     /// Its place in the rule, from 0.
     pub index: usize,
@@ -176,7 +181,7 @@ pub struct FailedCondition {
 }
 
 /// A member of the pool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CandidateView {
     /// `weather-0`.
     pub instance: String,
@@ -203,7 +208,7 @@ pub struct CandidateView {
 }
 
 /// How a member stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CandidateState {
     /// It can be chosen.

@@ -6,6 +6,7 @@ use super::snapshot::RoutingSnapshot;
 use crate::ids::{RuleId, ServiceId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// A pool, as the name of its counter ([`super::Ticks`]) and its queue. There are no more of them than services and parts of rules, and some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +22,7 @@ pub enum PoolId {
 }
 
 /// How a request came to its pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PoolKind {
     /// It names a service.

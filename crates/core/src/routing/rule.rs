@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use utoipa::ToSchema;
 
 /// Most rules of a fleet.
 pub const MAX_RULES: usize = 1000;
@@ -34,23 +35,26 @@ pub const MAX_PRIORITY: i32 = 1_000_000;
 pub const MAX_WEIGHT: u32 = 1000;
 
 /// A rule as it is stored and shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Rule {
     /// Never changes.
+    #[schema(value_type = uuid::Uuid)]
     pub rule_id: RuleId,
     /// What its author said.
     #[serde(flatten)]
     pub spec: RuleSpec,
     /// When it was made; of two rules of one priority the older is tried first.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
     /// Grows with each change, from 1.
     pub version: u64,
 }
 
 /// What the author of a rule says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RuleSpec {
     /// For people; 1 to 100 characters.
@@ -110,7 +114,7 @@ impl Default for RuleSpec {
 }
 
 /// How many of the target tags a service needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TagMatch {
     /// All of them.
@@ -121,7 +125,7 @@ pub enum TagMatch {
 }
 
 /// One part of a split: the services with a tag, or one service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
     /// Services with this tag; either this or `service`.
@@ -135,7 +139,7 @@ pub struct Share {
 }
 
 /// Weights of a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Weights {
     /// Every target counts the same, whatever weight its service has.

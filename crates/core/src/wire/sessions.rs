@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use utoipa::openapi::{Object, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// The buckets of a [`Timing`]: what it is called in JSON, and the longest time in it, microseconds.
 const BUCKETS: [(&str, u64); 14] = [
@@ -42,6 +44,32 @@ pub struct Timing {
     #[serde(with = "spread", skip_serializing_if = "spread::is_empty")]
     buckets: [u64; BUCKETS.len()],
 }
+
+impl PartialSchema for Timing {
+    fn schema() -> RefOr<Schema> {
+        let number = || Object::builder().schema_type(Type::Number).minimum(Some(0));
+        let integer = || Object::builder().schema_type(Type::Integer).minimum(Some(0));
+        let buckets =
+            BUCKETS.iter().fold(Object::builder(), |buckets, (name, _)| buckets.property(*name, integer()));
+        Object::builder()
+            .property("count", integer().description(Some("How many.")))
+            .property("sum_seconds", number().description(Some("All of them together, seconds.")))
+            .property("max_seconds", number().description(Some("The longest, seconds.")))
+            .property(
+                "buckets",
+                buckets.description(Some(
+                    "How many took at most so many seconds and longer than the bucket before; left out if there are none.",
+                )),
+            )
+            .required("count")
+            .required("sum_seconds")
+            .required("max_seconds")
+            .description(Some("Durations: how many, their sum, the longest, and how they are spread."))
+            .into()
+    }
+}
+
+impl ToSchema for Timing {}
 
 impl Timing {
     /// Adds one.
@@ -119,7 +147,7 @@ pub enum SessionEnd {
 }
 
 /// Sums of turns. Each accepted message is one turn, however often it is given to an agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TurnTotals {
     /// Messages that were taken to be answered.
@@ -177,7 +205,7 @@ impl TurnTotals {
 }
 
 /// Sums of sessions; how many were ever created is in [`super::sums::Totals::sessions`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct SessionTotals {
     /// Ended, and the last turn had not failed.

@@ -4,6 +4,7 @@
 use crate::wire::sessions::SessionTotals;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// Most rules with sums of their own; those of others are in [`OTHER_RULES`].
 pub const MAX_RULES: usize = 1_000;
@@ -11,7 +12,7 @@ pub const MAX_RULES: usize = 1_000;
 pub const OTHER_RULES: &str = "(others)";
 
 /// Sums since the runner's start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Totals {
     /// Connections ever opened.
@@ -54,7 +55,7 @@ impl Totals {
 }
 
 /// What the connections of one rule amount to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Traffic {
     /// Connections ever opened.

@@ -365,7 +365,7 @@ async fn agents_that_do_not_answer_are_told_of() {
         let _ = within("the end", client.read_to_end(&mut rest)).await;
         assert!(!String::from_utf8_lossy(&rest).contains("0\r\n\r\n"));
     }
-    until("they are counted", || door.proxy.requests() == Requests { served: 0, failed: 7 }).await;
+    until("they are counted", || door.proxy.requests() == Requests { served: 0, failed: 9 }).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ fn stored() -> Place {
     let dir = tempfile::tempdir().unwrap();
     let db = dir.path().join("manager.db");
     let store = Store::open(&db, key()).unwrap();
-    store.insert_service(&service(1, "weather"), &values(&[("TOKEN", "find-me-if-you-can")])).unwrap();
+    store.insert_service(&service(1, "weather"), &values(&[("TOKEN", "find-me-if-you-can")]), None).unwrap();
     for second in 0..200 {
         store.add_event(&draft(second, Some(1))).unwrap();
     }

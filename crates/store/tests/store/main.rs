@@ -48,6 +48,7 @@ fn service(number: u128, name: &str) -> Service {
         secret_names: BTreeSet::new(),
         desired: Desired::Stopped,
         version: 1,
+        restart_version: 0,
         created_at: at(0),
         updated_at: at(1),
     }

@@ -19,8 +19,8 @@ fn services_are_found_by_name_and_by_id() {
         Source::File { path: "/a/agent.py".into(), python: Some("/usr/bin/python3".into()), worker: None };
     // A name may look like another service's id; the id wins.
     let odd = Service { source: file, port: None, ..service(2, &id(1).to_string()) };
-    store.insert_service(&weather, &values(&[])).unwrap();
-    store.insert_service(&odd, &values(&[])).unwrap();
+    store.insert_service(&weather, &values(&[]), None).unwrap();
+    store.insert_service(&odd, &values(&[]), None).unwrap();
     assert_eq!(store.services().unwrap(), [odd.clone(), weather.clone()]);
     assert_eq!(store.service("weather").unwrap(), Some(weather.clone()));
     assert_eq!(store.service(&id(1).to_string()).unwrap(), Some(weather));
@@ -31,9 +31,9 @@ fn services_are_found_by_name_and_by_id() {
 #[test]
 fn a_name_is_given_once() {
     let store = memory();
-    store.insert_service(&service(1, "weather"), &values(&[])).unwrap();
-    store.insert_service(&service(2, "support"), &values(&[])).unwrap();
-    let again = store.insert_service(&service(3, "weather"), &values(&[("TOKEN", "x")])).unwrap_err();
+    store.insert_service(&service(1, "weather"), &values(&[]), None).unwrap();
+    store.insert_service(&service(2, "support"), &values(&[]), None).unwrap();
+    let again = store.insert_service(&service(3, "weather"), &values(&[("TOKEN", "x")]), None).unwrap_err();
     assert!(matches!(&again, StoreError::Duplicate { name } if name == "weather"), "{again:?}");
     let renamed = store.update_service(&service(2, "weather"), None).unwrap_err();
     assert!(matches!(renamed, StoreError::Duplicate { .. }), "{renamed:?}");
@@ -44,7 +44,7 @@ fn a_name_is_given_once() {
 #[test]
 fn a_service_can_be_changed_and_removed() {
     let store = memory();
-    store.insert_service(&service(1, "weather"), &values(&[])).unwrap();
+    store.insert_service(&service(1, "weather"), &values(&[]), None).unwrap();
     let changed =
         Service { name: "climate".into(), port: None, version: 2, updated_at: at(9), ..service(1, "") };
     assert!(store.update_service(&changed, None).unwrap());
@@ -65,8 +65,8 @@ fn a_service_can_be_changed_and_removed() {
 fn secrets_follow_their_service() {
     let store = memory();
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    store.insert_service(&service(1, "weather"), &values(&[("A", "1"), ("B", "ü\n2")])).unwrap();
-    store.insert_service(&service(2, "support"), &values(&[("A", "other")])).unwrap();
+    store.insert_service(&service(1, "weather"), &values(&[("A", "1"), ("B", "ü\n2")]), None).unwrap();
+    store.insert_service(&service(2, "support"), &values(&[("A", "other")]), None).unwrap();
     assert_eq!(store.secrets(id(1)).unwrap(), values(&[("A", "1"), ("B", "ü\n2")]));
     let stored = store.service("weather").unwrap().unwrap();
     assert_eq!(stored.secret_names, names(&["A", "B"]));
@@ -108,7 +108,7 @@ fn instances_are_replaced_as_a_whole_and_outlive_their_service() {
         error: None,
         version: 4,
     };
-    store.insert_service(&service(1, "weather"), &values(&[])).unwrap();
+    store.insert_service(&service(1, "weather"), &values(&[]), None).unwrap();
     store.put_instance(&instance(1)).unwrap();
     store.put_instance(&instance(0)).unwrap();
     let failed = StoredInstance {
@@ -136,7 +136,7 @@ fn events_are_read_from_either_end() {
         assert_eq!(store.add_event(&event).unwrap(), second + 1);
     }
     let check = |service: Option<u128>, after_id: Option<i64>, limit: u32, expected: &[i64]| {
-        let filter = EventFilter { service: service.map(id), after_id, limit };
+        let filter = EventFilter { service: service.map(id), kinds: Vec::new(), after_id, limit };
         let found: Vec<i64> = store.events(&filter).unwrap().iter().map(|event| event.id).collect();
         assert_eq!(found, expected, "{filter:?}");
     };
@@ -187,7 +187,7 @@ fn health_checks_and_totals_belong_to_a_service_that_exists() {
     assert_eq!(store.health_checks(id(1), 10).unwrap(), []);
     assert!(store.totals().unwrap().is_empty());
 
-    store.insert_service(&service(1, "weather"), &values(&[])).unwrap();
+    store.insert_service(&service(1, "weather"), &values(&[]), None).unwrap();
     store.add_health_checks(&[check_at(0, 0), check_at(1, 1)]).unwrap();
     store.add_health_checks(&[]).unwrap();
     assert_eq!(store.health_checks(id(1), 10).unwrap(), [check_at(1, 1), check_at(0, 0)]);
@@ -224,7 +224,7 @@ fn health_checks_and_totals_belong_to_a_service_that_exists() {
 #[test]
 fn the_sums_of_a_runner_that_lives_are_kept_until_they_are_added() {
     let store = memory();
-    store.insert_service(&service(1, "weather"), &values(&[])).unwrap();
+    store.insert_service(&service(1, "weather"), &values(&[]), None).unwrap();
     let key = InstanceKey { service_id: id(1), index: 0 };
     let sums = |connections| Sums { totals: Totals { connections, ..Totals::default() }, ..Sums::default() };
     let (old, new) = (StartId(Uuid::from_u128(8)), StartId(Uuid::from_u128(9)));
@@ -240,8 +240,8 @@ fn the_sums_of_a_runner_that_lives_are_kept_until_they_are_added() {
 #[test]
 fn history_is_bounded_by_count_and_by_age() {
     let store = memory();
-    store.insert_service(&service(1, "weather"), &values(&[])).unwrap();
-    store.insert_service(&service(2, "support"), &values(&[])).unwrap();
+    store.insert_service(&service(1, "weather"), &values(&[]), None).unwrap();
+    store.insert_service(&service(2, "support"), &values(&[]), None).unwrap();
     for second in 0..10 {
         store.add_event(&draft(second, None)).unwrap();
         store.add_health_check(&check_at(second, 0)).unwrap();
@@ -251,8 +251,11 @@ fn history_is_bounded_by_count_and_by_age() {
 
     // By count, of each service.
     let forever = Duration::MAX;
-    let retention =
-        Retention { events: Keep { count: 4, age: forever }, health: Keep { count: 3, age: forever } };
+    let retention = Retention {
+        events: Keep { count: 4, age: forever },
+        connections: Keep { count: 4, age: forever },
+        health: Keep { count: 3, age: forever },
+    };
     assert_eq!(store.prune(at(10), &retention).unwrap(), 6 + 7);
     let ids =
         || store.events(&EventFilter::default()).unwrap().iter().map(|event| event.id).collect::<Vec<_>>();
@@ -262,13 +265,16 @@ fn history_is_bounded_by_count_and_by_age() {
 
     // By age: events of the seconds 8 and 9, checks of second 9.
     let keep = |seconds| Keep { count: 100, age: Duration::from_secs(seconds) };
-    assert_eq!(store.prune(at(10), &Retention { events: keep(2), health: keep(1) }).unwrap(), 2 + 3);
+    assert_eq!(
+        store.prune(at(10), &Retention { events: keep(2), connections: keep(2), health: keep(1) }).unwrap(),
+        2 + 3
+    );
     assert_eq!(ids(), [9, 10]);
     assert_eq!(store.health_checks(id(2), 10).unwrap(), []);
 
     // Ids are not given again, even when all are gone.
     let none = Keep { count: 0, age: forever };
-    store.prune(at(10), &Retention { events: none, health: none }).unwrap();
+    store.prune(at(10), &Retention { events: none, connections: none, health: none }).unwrap();
     assert_eq!(ids(), [0; 0]);
     assert_eq!(store.add_event(&draft(10, None)).unwrap(), 11);
 }
@@ -293,9 +299,9 @@ fn rules_are_stored_changed_and_removed() {
         updated_at: at(2),
         version: 1,
     };
-    store.insert_rule(&rule(2, "b")).unwrap();
-    store.insert_rule(&rule(1, "a")).unwrap();
-    let taken = store.insert_rule(&rule(3, "a")).unwrap_err();
+    store.insert_rule(&rule(2, "b"), None).unwrap();
+    store.insert_rule(&rule(1, "a"), None).unwrap();
+    let taken = store.insert_rule(&rule(3, "a"), None).unwrap_err();
     assert!(matches!(&taken, StoreError::DuplicateRule { name } if name == "a"), "{taken:?}");
     assert_eq!(store.rules().unwrap(), [rule(1, "a"), rule(2, "b")]);
     let renamed = Rule { version: 2, updated_at: at(3), ..rule(1, "c") };

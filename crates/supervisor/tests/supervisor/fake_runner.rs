@@ -78,6 +78,7 @@ pub(crate) fn service(url: &str, config: ServiceConfig) -> Service {
         secret_names: Default::default(),
         desired: Desired::Running,
         version: 1,
+        restart_version: 0,
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
     }

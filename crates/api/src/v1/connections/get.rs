@@ -7,6 +7,15 @@ use axum::extract::State;
 use axum::response::Json;
 use myagent_core::view::ConnectionView;
 
+/// Shows an open connection.
+#[utoipa::path(
+    get,
+    path = "/{connection}",
+    operation_id = "get_connection",
+    tag = "connections",
+    params(("connection" = String, Path, description = "Id, or the beginning of one.")),
+    responses((status = 200, description = "The connection.", body = ConnectionView))
+)]
 pub(crate) async fn get(State(shared): Ctx, Name(id): Name) -> Result<Json<ConnectionView>> {
     Ok(Json(shared.control.connection(&id)?))
 }

@@ -3,18 +3,18 @@
 
 use crate::error::{ApiError, Result};
 use crate::extract::Params;
+use crate::paging;
 use crate::{Ctx, Shared};
 use axum::extract::State;
 use axum::response::Json;
 use myagent_core::connections::{Filter, Order};
 use myagent_core::view::{ConnectionStatus, ConnectionView, Page};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1000;
-
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// A service, by name or id.
     pub(crate) service: Option<String>,
@@ -28,10 +28,23 @@ pub(crate) struct ListQuery {
     search: Option<String>,
     /// A field; `-` before it: backwards.
     sort: Option<String>,
-    limit: Option<usize>,
-    offset: Option<usize>,
+    /// Items of the page, at most 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// Items before it.
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    offset: Option<u32>,
 }
 
+/// Lists open connections, the newest first.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "list_connections",
+    tag = "connections",
+    params(ListQuery),
+    responses((status = 200, description = "A page of connections.", body = Page<ConnectionView>))
+)]
 pub(crate) async fn get(
     State(shared): Ctx,
     Params(query): Params<ListQuery>,
@@ -49,10 +62,7 @@ pub(crate) fn page(shared: &Shared, query: ListQuery) -> Result<Json<Page<Connec
 
 /// What is asked for, but for the service.
 fn read(query: ListQuery) -> Result<(Filter, Order, (usize, usize))> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if limit == 0 || limit > MAX_LIMIT {
-        return Err(ApiError::field("limit", format!("must be from 1 to {MAX_LIMIT}")));
-    }
+    let (limit, offset) = paging::page(query.limit, query.offset)?;
     let sort = query.sort.as_deref().map(Order::parse).transpose();
     let order = sort.map_err(|message| ApiError::field("sort", message))?.unwrap_or_default();
     let ip = query.client_ip.map(|text| {
@@ -67,7 +77,7 @@ fn read(query: ListQuery) -> Result<(Filter, Order, (usize, usize))> {
         session_id: query.session_id,
         search: query.search,
     };
-    Ok((filter, order, (limit, query.offset.unwrap_or(0))))
+    Ok((filter, order, (limit, offset)))
 }
 
 fn states(text: &str) -> Result<Vec<ConnectionStatus>> {

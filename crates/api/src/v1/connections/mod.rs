@@ -7,14 +7,14 @@ pub(crate) mod list;
 mod stats;
 
 use crate::Shared;
-use axum::Router;
-use axum::routing::{get, post};
 use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(crate) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/", get(list::get))
-        .route("/stats", get(stats::get))
-        .route("/{connection}", get(get::get).delete(delete::delete))
-        .route("/{connection}/disconnect", post(disconnect::post))
+pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .routes(routes!(list::get))
+        .routes(routes!(stats::get))
+        .routes(routes!(get::get, delete::delete))
+        .routes(routes!(disconnect::post))
 }

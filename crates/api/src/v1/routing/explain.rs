@@ -8,6 +8,17 @@ use axum::extract::State;
 use axum::response::Json;
 use myagent_core::routing::{ExplainRequest, Explanation};
 
+/// Says who would get a client now, and why.
+///
+/// Nobody's turn is taken.
+#[utoipa::path(
+    post,
+    path = "/explain",
+    operation_id = "explain_routing",
+    tag = "routing",
+    request_body = Option<ExplainRequest>,
+    responses((status = 200, description = "Who would get the client.", body = Explanation))
+)]
 pub(crate) async fn post(State(shared): Ctx, OptionalJson(body): OptionalJson) -> Result<Json<Explanation>> {
     let request: ExplainRequest = body.map(parse).transpose()?.unwrap_or_default();
     request.validate()?;

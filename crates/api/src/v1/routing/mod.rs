@@ -4,10 +4,10 @@ mod explain;
 mod rules;
 
 use crate::Shared;
-use axum::Router;
-use axum::routing::post;
 use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(crate) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/explain", post(explain::post)).nest("/rules", rules::routes())
+pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(explain::post)).nest("/rules", rules::routes())
 }

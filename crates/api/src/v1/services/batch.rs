@@ -1,4 +1,4 @@
-//! `POST /api/v1/services/batch {action, names|all|tag}`: starts, stops or restarts several services at once, and says
+//! `POST /api/v1/services/batch {action, names|all|tag}`: starts, stops, restarts or deletes several services at once, and says
 //! what came of each.
 
 use super::stop::{Wait, in_background};
@@ -16,21 +16,23 @@ use myagent_core::view::{Page, ServiceView};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Services that are worked on at the same time.
 const AT_ONCE: usize = 64;
 /// Most names in one request.
 const MAX_NAMES: usize = 1000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Action {
     Start,
     Stop,
     Restart,
+    Delete,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Batch {
     action: Action,
@@ -45,6 +47,16 @@ pub(crate) struct Batch {
     all_at_once: bool,
 }
 
+/// Starts, stops, restarts or deletes several services, and says what came of each.
+#[utoipa::path(
+    post,
+    path = "/batch",
+    operation_id = "batch_services",
+    tag = "services",
+    params(Wait),
+    request_body = Batch,
+    responses((status = 200, description = "What came of each.", body = Page<BatchItem>))
+)]
 pub(crate) async fn post(
     State(shared): Ctx,
     Params(wait): Params<Wait>,
@@ -119,6 +131,7 @@ async fn run(
         Action::Start => control.start(&name, wait, who).await?,
         Action::Stop => control.stop(&name, who).await?,
         Action::Restart => control.restart(&name, mode, who).await?,
+        Action::Delete => return control.unregister(&name, None, who).await,
     };
     Ok(())
 }
@@ -154,7 +167,7 @@ mod tests {
         check(&json!({"action": "stop", "names": []}), "names: must be from 1 to 1000 names");
         check(
             &json!({"action": "fly", "all": true}),
-            "body: unknown variant `fly`, expected one of `start`, `stop`, `restart`",
+            "action: unknown variant `fly`, expected one of `start`, `stop`, `restart`, `delete`",
         );
     }
 }

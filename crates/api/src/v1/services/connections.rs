@@ -8,6 +8,15 @@ use axum::extract::State;
 use axum::response::Json;
 use myagent_core::view::{ConnectionView, Page};
 
+/// Lists the open connections of a service.
+#[utoipa::path(
+    get,
+    path = "/{service}/connections",
+    operation_id = "list_service_connections",
+    tag = "connections",
+    params(("service" = String, Path, description = "Name or id."), ListQuery),
+    responses((status = 200, description = "A page of connections.", body = Page<ConnectionView>))
+)]
 pub(crate) async fn get(
     State(shared): Ctx,
     Name(name): Name,

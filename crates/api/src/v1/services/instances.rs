@@ -7,6 +7,15 @@ use axum::extract::State;
 use axum::response::Json;
 use myagent_core::view::{InstanceView, Page};
 
+/// Lists the instances of a service.
+#[utoipa::path(
+    get,
+    path = "/{service}/instances",
+    operation_id = "list_instances",
+    tag = "services",
+    params(("service" = String, Path, description = "Name or id.")),
+    responses((status = 200, description = "Its instances.", body = Page<InstanceView>))
+)]
 pub(crate) async fn get(State(shared): Ctx, Name(name): Name) -> Result<Json<Page<InstanceView>>> {
     let view = shared.control.service(&name)?;
     let instances = view.instances.clone();

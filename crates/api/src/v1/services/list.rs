@@ -3,6 +3,7 @@
 use crate::Ctx;
 use crate::error::{ApiError, Result};
 use crate::extract::Params;
+use crate::paging;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -13,12 +14,11 @@ use serde::Deserialize;
 use std::cmp::Ordering;
 use std::io::Write;
 use std::sync::Arc;
+use utoipa::IntoParams;
 
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1000;
-
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// States, separated by commas.
     status: Option<String>,
@@ -28,10 +28,25 @@ pub(crate) struct ListQuery {
     search: Option<String>,
     /// A field; `-` before it: backwards.
     sort: Option<String>,
-    limit: Option<usize>,
-    offset: Option<usize>,
+    /// Items of the page, at most 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// Items before it.
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    offset: Option<u32>,
 }
 
+/// Lists services.
+///
+/// Sorted by name, or by what `sort` says; those that are equal by name.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "list_services",
+    tag = "services",
+    params(ListQuery),
+    responses((status = 200, description = "A page of services.", body = Page<ServiceView>))
+)]
 pub(crate) async fn get(State(shared): Ctx, Params(query): Params<ListQuery>) -> Result<Response> {
     let all = shared.control.services();
     let page = select(all.clone(), &query)?;
@@ -47,10 +62,7 @@ pub(crate) async fn get(State(shared): Ctx, Params(query): Params<ListQuery>) ->
 
 /// The page of `all` (sorted by name) that is asked for.
 fn select(mut all: Vec<Arc<ServiceView>>, query: &ListQuery) -> Result<Page<Arc<ServiceView>>> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if limit == 0 || limit > MAX_LIMIT {
-        return Err(ApiError::field("limit", format!("must be from 1 to {MAX_LIMIT}")));
-    }
+    let (limit, offset) = paging::page(query.limit, query.offset)?;
     if let Some(status) = &query.status {
         let wanted = states(status)?;
         all.retain(|view| wanted.contains(&view.status));
@@ -70,7 +82,7 @@ fn select(mut all: Vec<Arc<ServiceView>>, query: &ListQuery) -> Result<Page<Arc<
         // Stable, so that equal ones stay sorted by name.
         all.sort_by(|a, b| if backwards { order(b, a) } else { order(a, b) });
     }
-    Ok(Page::cut(all, limit, query.offset.unwrap_or(0)))
+    Ok(Page::cut(all, limit, offset))
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

@@ -2,7 +2,7 @@
 //! with `follow=true` as server-sent events, and new ones as they come.
 
 use crate::Ctx;
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::extract::{Name, Params};
 use crate::serve::Closing;
 use crate::sse;
@@ -10,22 +10,38 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use futures_util::stream;
 use jiff::Timestamp;
-use myagent_core::request::LogQuery;
+use myagent_core::request::{LogLine, LogQuery};
 use myagent_core::view::Page;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-const DEFAULT_TAIL: usize = 200;
-const MAX_TAIL: usize = 10_000;
+const DEFAULT_TAIL: u32 = 200;
+const MAX_TAIL: u32 = 10_000;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct LogParams {
+    #[param(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
     grep: Option<String>,
-    tail: Option<usize>,
+    /// Most lines, the last ones; at most 10,000.
+    #[param(minimum = 1, maximum = 10_000, default = 200)]
+    tail: Option<u32>,
     follow: bool,
 }
 
+/// Reads the output of a service, the oldest line first.
+///
+/// With `follow=true` as server-sent events, and new lines as they come.
+#[utoipa::path(
+    get,
+    path = "/{service}/logs",
+    operation_id = "get_service_logs",
+    tag = "logs",
+    params(("service" = String, Path, description = "Name or id."), LogParams),
+    responses((status = 200, description = "Lines of output.", content((Page<LogLine> = "application/json"), (String = "text/event-stream"))))
+)]
 pub(crate) async fn get(
     State(shared): Ctx,
     Name(name): Name,
@@ -33,7 +49,10 @@ pub(crate) async fn get(
     closing: Closing,
 ) -> Result<Response> {
     let name = shared.control.service(&name)?.name.clone();
-    let tail = params.tail.unwrap_or(DEFAULT_TAIL).min(MAX_TAIL);
+    let tail = match params.tail.unwrap_or(DEFAULT_TAIL) {
+        tail if (1..=MAX_TAIL).contains(&tail) => tail as usize,
+        _ => return Err(ApiError::field("tail", format!("must be from 1 to {MAX_TAIL}"))),
+    };
     let query = LogQuery { since: params.since, grep: params.grep, tail: Some(tail) };
     if params.follow {
         let lines = shared.control.follow_logs(&name, query).await?;

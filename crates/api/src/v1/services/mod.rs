@@ -1,6 +1,7 @@
 //! `/api/v1/services`: one file per endpoint, listed here.
 
 mod batch;
+mod config;
 mod connections;
 mod create;
 mod delete;
@@ -9,6 +10,7 @@ mod health;
 mod instances;
 mod list;
 mod logs;
+mod replace;
 mod restart;
 mod scale;
 mod start;
@@ -17,26 +19,27 @@ mod stop;
 mod update;
 
 use crate::Shared;
-use axum::Router;
-use axum::routing::{get, post};
 use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(crate) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/", get(list::get).post(create::post))
-        .route("/batch", post(batch::post))
-        .route("/{service}", get(get::get).patch(update::patch).delete(delete::delete))
-        .route("/{service}/start", post(start::post))
-        .route("/{service}/stop", post(stop::post))
-        .route("/{service}/restart", post(restart::post))
-        .route("/{service}/scale", post(scale::post))
-        .route("/{service}/connections", get(connections::get))
-        .route("/{service}/instances", get(instances::get))
-        .route("/{service}/stats", get(stats::get))
-        .route("/{service}/health", get(health::get))
-        .route("/{service}/health/check", post(health::check))
-        .route("/{service}/health/history", get(health::history))
-        .route("/{service}/logs", get(logs::get))
+pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .routes(routes!(list::get, create::post))
+        .routes(routes!(batch::post))
+        .routes(routes!(get::get, replace::put, update::patch, delete::delete))
+        .routes(routes!(config::put))
+        .routes(routes!(start::post))
+        .routes(routes!(stop::post))
+        .routes(routes!(restart::post))
+        .routes(routes!(scale::post))
+        .routes(routes!(connections::get))
+        .routes(routes!(instances::get))
+        .routes(routes!(stats::get))
+        .routes(routes!(health::get))
+        .routes(routes!(health::check))
+        .routes(routes!(health::history))
+        .routes(routes!(logs::get))
 }
 
 #[cfg(test)]

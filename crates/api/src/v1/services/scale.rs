@@ -9,13 +9,24 @@ use axum::response::Json as Answer;
 use myagent_core::view::ServiceView;
 use serde::Deserialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Scale {
+pub(crate) struct Scale {
     replicas: u32,
 }
 
+/// Changes the number of instances.
+#[utoipa::path(
+    post,
+    path = "/{service}/scale",
+    operation_id = "scale_service",
+    tag = "services",
+    params(("service" = String, Path, description = "Name or id."), Wait),
+    request_body = Scale,
+    responses((status = 200, description = "It is so.", body = ServiceView), (status = 409), (status = 502))
+)]
 pub(crate) async fn post(
     State(shared): Ctx,
     Name(name): Name,

@@ -8,7 +8,19 @@ use crate::extract::{Name, Params};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
+use myagent_core::view::ServiceView;
 
+/// Starts a service.
+///
+/// Answers when all instances are ready, or with the cause why one is not; with `wait=false` at once. One that runs is left alone.
+#[utoipa::path(
+    post,
+    path = "/{service}/start",
+    operation_id = "start_service",
+    tag = "services",
+    params(("service" = String, Path, description = "Name or id."), Wait),
+    responses((status = 200, description = "It is ready.", body = ServiceView), (status = 202, description = "It begins.", body = ServiceView), (status = 409), (status = 502))
+)]
 pub(crate) async fn post(
     State(shared): Ctx,
     Name(name): Name,

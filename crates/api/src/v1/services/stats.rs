@@ -7,6 +7,15 @@ use axum::extract::State;
 use axum::response::Json;
 use myagent_core::view::ServiceStats;
 
+/// Shows the numbers of a service.
+#[utoipa::path(
+    get,
+    path = "/{service}/stats",
+    operation_id = "get_service_stats",
+    tag = "statistics",
+    params(("service" = String, Path, description = "Name or id.")),
+    responses((status = 200, description = "Its numbers.", body = ServiceStats))
+)]
 pub(crate) async fn get(State(shared): Ctx, Name(name): Name) -> Result<Json<ServiceStats>> {
     Ok(Json(shared.control.service(&name)?.stats.clone()))
 }

@@ -11,10 +11,12 @@ use myagent_core::Problem;
 use myagent_core::view::ServiceView;
 use serde::Deserialize;
 use std::sync::Arc;
+use utoipa::IntoParams;
 
 /// The query of commands that take a while.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Wait {
     /// Answer when it is done.
     pub(crate) wait: bool,
@@ -26,6 +28,17 @@ impl Default for Wait {
     }
 }
 
+/// Stops a service.
+///
+/// Answers when nothing of it is left, or names what could not be killed; with `wait=false` at once.
+#[utoipa::path(
+    post,
+    path = "/{service}/stop",
+    operation_id = "stop_service",
+    tag = "services",
+    params(("service" = String, Path, description = "Name or id."), Wait),
+    responses((status = 200, description = "Nothing of it is left.", body = ServiceView), (status = 202, description = "It begins.", body = ServiceView), (status = 502))
+)]
 pub(crate) async fn post(
     State(shared): Ctx,
     Name(name): Name,

@@ -1,27 +1,40 @@
 //! `GET /api/v1/routing/rules?enabled=&search=&limit=&offset=`: a page of the rules, in the order in which they are tried.
 
 use crate::Ctx;
-use crate::error::{ApiError, Result};
+use crate::error::Result;
 use crate::extract::Params;
+use crate::paging;
 use axum::extract::State;
 use axum::response::Json;
 use myagent_core::view::{Page, RuleView};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1000;
-
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Only those that are tried, or only those that are not.
     enabled: Option<bool>,
     /// A part of the name or the description, in any case.
     search: Option<String>,
-    limit: Option<usize>,
-    offset: Option<usize>,
+    /// Items of the page, at most 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// Items before it.
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    offset: Option<u32>,
 }
 
+/// Lists the rules in the order in which they are tried.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "list_rules",
+    tag = "routing",
+    params(ListQuery),
+    responses((status = 200, description = "A page of rules.", body = Page<RuleView>))
+)]
 pub(crate) async fn get(
     State(shared): Ctx,
     Params(query): Params<ListQuery>,
@@ -30,10 +43,7 @@ pub(crate) async fn get(
 }
 
 fn select(mut all: Vec<RuleView>, query: &ListQuery) -> Result<Page<RuleView>> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if limit == 0 || limit > MAX_LIMIT {
-        return Err(ApiError::field("limit", format!("must be from 1 to {MAX_LIMIT}")));
-    }
+    let (limit, offset) = paging::page(query.limit, query.offset)?;
     if let Some(enabled) = query.enabled {
         all.retain(|view| view.rule.spec.enabled == enabled);
     }
@@ -42,7 +52,7 @@ fn select(mut all: Vec<RuleView>, query: &ListQuery) -> Result<Page<RuleView>> {
         let has = |text: &String| text.to_lowercase().contains(&wanted);
         all.retain(|view| has(&view.rule.spec.name) || has(&view.rule.spec.description));
     }
-    Ok(Page::cut(all, limit, query.offset.unwrap_or(0)))
+    Ok(Page::cut(all, limit, offset))
 }
 
 #[cfg(test)]

@@ -8,12 +8,15 @@ mod replace;
 mod update;
 
 use crate::Shared;
-use axum::Router;
-use axum::routing::get;
 use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(crate) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/", get(list::get).post(create::post))
-        .route("/{rule}", get(get::get).put(replace::put).patch(update::patch).delete(delete::delete))
+pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(list::get, create::post)).routes(routes!(
+        get::get,
+        replace::put,
+        update::patch,
+        delete::delete
+    ))
 }

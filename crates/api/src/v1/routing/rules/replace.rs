@@ -1,12 +1,31 @@
 //! `PUT /api/v1/routing/rules/{name or id}`: what is not given gets its default. When the answer comes, it is in force.
 
 use crate::Ctx;
+use crate::conditional::{IfMatch, versioned};
+use crate::document::RuleBody;
 use crate::error::Result;
 use crate::extract::{Json, Name};
 use axum::extract::State;
-use axum::response::Json as Answer;
+use axum::response::Response;
 use myagent_core::view::RuleView;
 
-pub(crate) async fn put(State(shared): Ctx, Name(name): Name, Json(body): Json) -> Result<Answer<RuleView>> {
-    Ok(Answer(shared.control.change_rule(&name, body, true, shared.who).await?))
+/// Replaces a rule: what is not given gets its default.
+#[utoipa::path(
+    put,
+    path = "/{rule}",
+    operation_id = "replace_rule",
+    tag = "routing",
+    params(("rule" = String, Path, description = "Name or id."), ("If-Match" = Option<String>, Header, description = "Only if it is at this version: the ETag of an answer.")),
+    request_body = RuleBody,
+    responses((status = 200, description = "It is in force.", body = RuleView, headers(("ETag" = String, description = "Its version."))), (status = 409), (status = 412))
+)]
+pub(crate) async fn put(
+    State(shared): Ctx,
+    Name(name): Name,
+    IfMatch(expected): IfMatch,
+    Json(body): Json,
+) -> Result<Response> {
+    let view = shared.control.change_rule(&name, body, true, expected, shared.who).await?;
+    let version = view.rule.version;
+    Ok(versioned(view, version))
 }
