@@ -130,9 +130,13 @@ pub(crate) enum Command {
     /// Show the numbers of the fleet: connections, messages, bytes.
     #[command(after_help = "Example:\n  myagent-manager stats --format json")]
     Stats,
-    /// Show the output of a service's instances.
-    #[command(after_help = "Examples:\n  \
-        myagent-manager logs weather -f\n  myagent-manager logs weather --since 10m --grep 'Error|Traceback'")]
+    /// Show the output of a service's instances, or search that of all services.
+    #[command(
+        override_usage = "myagent-manager logs [OPTIONS] <NAME>\n       myagent-manager logs --all [OPTIONS]",
+        after_help = "Examples:\n  \
+        myagent-manager logs weather -f\n  myagent-manager logs weather --since 10m --grep 'Error|Traceback'\n  \
+        myagent-manager logs --all --level warn --since 1h -e timeout"
+    )]
     Logs(LogsArgs),
     /// Show the health of a service and its instances.
     #[command(after_help = "Example:\n  myagent-manager health weather --check")]
@@ -261,9 +265,19 @@ mod tests {
         assert!(cli.global.quiet && cli.global.format == Format::Json);
         assert_eq!(cli.global.data_dir, Some("/x".into()));
         assert!(parse("m --format json list").is_ok());
-        for line in
-            ["m", "m start", "m start a --all", "m stop --all --tag x", "m scale a", "m unregister", "m fly"]
-        {
+        for line in [
+            "m",
+            "m logs",
+            "m logs a --all",
+            "m logs --all -f",
+            "m logs a --level loud",
+            "m start",
+            "m start a --all",
+            "m stop --all --tag x",
+            "m scale a",
+            "m unregister",
+            "m fly",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
         assert!(parse("m strat weather").unwrap_err().to_string().contains("'start'"));

@@ -242,33 +242,6 @@ fn finish<T: serde::de::DeserializeOwned>(
         .map_err(|error| vec![FieldError::new("body", error.to_string())])
 }
 
-/// What `logs` asks for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LogQuery {
-    /// Only lines after this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<jiff::Timestamp>,
-    /// Only lines that match this regular expression.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grep: Option<String>,
-    /// At most this many of the last lines.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tail: Option<usize>,
-}
-
-/// One line of an agent's output.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LogLine {
-    /// When it was read.
-    pub ts: jiff::Timestamp,
-    /// `stdout`, `stderr` or `runner`.
-    pub stream: String,
-    /// `weather-0`.
-    pub instance: String,
-    /// The text.
-    pub line: String,
-}
-
 /// A listener that a foreground command wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenRequest {

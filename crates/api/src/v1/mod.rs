@@ -3,6 +3,7 @@
 pub(crate) mod connections;
 mod events;
 mod info;
+mod logs;
 pub(crate) mod manager;
 mod notifications;
 mod routing;
@@ -19,6 +20,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/info", get(info::get))
         .route("/stats", get(stats::get))
         .route("/events", get(events::get))
+        .route("/logs/search", get(logs::search::get))
         .route("/notifications", post(notifications::post))
         .nest("/connections", connections::routes())
         .nest("/routing", routing::routes())

@@ -1,8 +1,8 @@
-//! `GET /api/v1/services/{name or id}/logs?since=&grep=&tail=&follow=`: lines of output of all instances, oldest first;
-//! with `follow=true` as server-sent events, and new ones as they come.
+//! `GET /api/v1/services/{name or id}/logs?since=&until=&grep=&level=&tail=&follow=`: lines of output of all instances,
+//! oldest first; with `follow=true` as server-sent events, and new ones as they come.
 
 use crate::Ctx;
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::extract::{Name, Params};
 use crate::serve::Closing;
 use crate::sse;
@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use futures_util::stream;
 use jiff::Timestamp;
-use myagent_core::request::LogQuery;
+use myagent_core::logs::{LogLevel, LogQuery};
 use myagent_core::view::Page;
 use serde::Deserialize;
 
@@ -21,7 +21,9 @@ const MAX_TAIL: usize = 10_000;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LogParams {
     since: Option<Timestamp>,
+    until: Option<Timestamp>,
     grep: Option<String>,
+    level: Option<LogLevel>,
     tail: Option<usize>,
     follow: bool,
 }
@@ -34,8 +36,12 @@ pub(crate) async fn get(
 ) -> Result<Response> {
     let name = shared.control.service(&name)?.name.clone();
     let tail = params.tail.unwrap_or(DEFAULT_TAIL).min(MAX_TAIL);
-    let query = LogQuery { since: params.since, grep: params.grep, tail: Some(tail) };
-    if params.follow {
+    let LogParams { since, until, grep, level, follow, .. } = params;
+    let query = LogQuery { since, until, grep, level, tail: Some(tail) };
+    if follow {
+        if until.is_some() {
+            return Err(ApiError::field("until", "cannot be used with follow, which has no end"));
+        }
         let lines = shared.control.follow_logs(&name, query).await?;
         let items = stream::unfold(lines, |mut lines| async move {
             let line = lines.recv().await?;
