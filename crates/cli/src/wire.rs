@@ -15,6 +15,7 @@ use myagent_core::routing::{ExplainRequest, Explanation};
 use myagent_core::settings::Settings;
 use myagent_core::view::{InfoView, UpgradeView};
 use myagent_store::{SecretKey, Store};
+use myagent_supervisor::AccessLog;
 use std::fs;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
@@ -32,12 +33,16 @@ use uuid::Uuid;
 /// How long open requests of the API may go on at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How long the last lines of the access log may take.
+const FLUSH: Duration = Duration::from_secs(1);
+
 /// A manager that runs.
 pub(crate) struct Running {
     held: Arc<Held>,
     listeners: Arc<Listeners>,
     process: Arc<Process>,
     tasks: JoinSet<()>,
+    access: AccessLog,
     engine: Option<Engine>,
     ended: watch::Receiver<Option<Ended>>,
 }
@@ -98,6 +103,7 @@ pub(crate) fn start(
     let sweep = overrides
         .interval
         .map_or_else(SweepInterval::default, |seconds| SweepInterval(Duration::from_secs_f64(seconds)));
+    let access = open_access_log(&settings, &held);
     let (engine, control) = Engine::new(myagent_control::Config {
         store,
         supervisor: myagent_supervisor::Config {
@@ -106,6 +112,7 @@ pub(crate) fn start(
             log_dir: held.data.path().join("logs"),
             tree_dir: held.data.path().join("trees"),
             journal_dir: held.data.path().join("journal"),
+            access: access.clone(),
             clock: Arc::clone(&clock),
             random,
             new_id: Uuid::now_v7,
@@ -163,7 +170,7 @@ pub(crate) fn start(
             tracing::error!(%error, "the manager's socket failed");
         }
     });
-    Ok(Running { held, listeners, process, tasks, engine: Some(engine), ended: ended_receiver })
+    Ok(Running { held, listeners, process, tasks, access, engine: Some(engine), ended: ended_receiver })
 }
 
 impl Running {
@@ -254,6 +261,7 @@ impl Running {
         if tokio::time::timeout(DRAIN, tasks).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
+        self.access.flush(FLUSH).await;
         Ok(())
     }
 }
@@ -304,6 +312,17 @@ impl Manager for Process {
     fn shut_down(&self, instances: StopAll, who: String) -> Boxed<'_, Result<(), Problem>> {
         Box::pin(async move { self.end(instances, &who).await })
     }
+}
+
+/// It is worth less than a manager: without it, too, there is one.
+fn open_access_log(settings: &Settings, held: &Held) -> AccessLog {
+    if !settings.access_log {
+        return AccessLog::default();
+    }
+    AccessLog::start(held.data.path().join("access.log")).unwrap_or_else(|error| {
+        tracing::warn!(%error, "there is no access log: its thread cannot be started");
+        AccessLog::default()
+    })
 }
 
 fn listen_unix(path: &Path) -> Result<std::os::unix::net::UnixListener> {
