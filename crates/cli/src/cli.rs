@@ -192,6 +192,14 @@ pub(crate) enum Command {
         that are under way and ends. Runners go on with their old program until their instance is restarted. If the new \
         program cannot take over, the old one goes on.")]
     Upgrade(UpgradeArgs),
+    /// Show what the manager that runs logs of itself, or change it until it ends.
+    #[command(after_help = "Examples:\n  \
+        myagent-manager log-level\n  myagent-manager log-level info,myagent_proxy=debug\n\n\
+        For the next manager, too: the setting log_level.")]
+    LogLevel {
+        /// off, error, warn, info, debug or trace, or a filter of several.
+        level: Option<String>,
+    },
     /// Write the completions of a shell to standard output.
     #[command(
         after_help = "Example:\n  myagent-manager completions bash > /etc/bash_completion.d/myagent-manager"

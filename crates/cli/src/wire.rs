@@ -5,11 +5,12 @@ use crate::datadir::DataDir;
 use crate::lifecycle::Held;
 use crate::lifecycle::upgrade::{self, messages::PassedListener};
 use crate::listeners::Listeners;
+use crate::log::LogLevel;
 use anyhow::{Context, Result};
 use myagent_api::{ApiState, Manager, OpenListener, Transport};
 use myagent_control::{Engine, Handle, StopAll, SweepInterval};
 use myagent_core::Clock;
-use myagent_core::error::Problem;
+use myagent_core::error::{FieldError, Problem};
 use myagent_core::request::ListenRequest;
 use myagent_core::routing::{ExplainRequest, Explanation};
 use myagent_core::settings::Settings;
@@ -72,6 +73,7 @@ pub(crate) struct Process {
     pub(crate) upgrading: tokio::sync::Mutex<()>,
     /// Everything that it has taken over is its own, so that somebody may take over from it.
     pub(crate) is_settled: AtomicBool,
+    log_level: LogLevel,
     info: InfoView,
     ended: watch::Sender<Option<Ended>>,
 }
@@ -92,6 +94,7 @@ pub(crate) enum Ended {
 pub(crate) fn start(
     held: Held,
     settings: Settings,
+    log_level: LogLevel,
     overrides: Overrides,
     unix: Option<std::os::unix::net::UnixListener>,
 ) -> Result<Running> {
@@ -154,6 +157,7 @@ pub(crate) fn start(
         unix_closing: unix_closing.clone(),
         upgrading: tokio::sync::Mutex::new(()),
         is_settled: AtomicBool::new(false),
+        log_level,
         info,
         ended,
     });
@@ -307,6 +311,16 @@ impl Manager for Process {
 
     fn explain(&self, request: ExplainRequest) -> Boxed<'_, Result<Explanation, Problem>> {
         Box::pin(self.listeners.explain(request))
+    }
+
+    fn log_level(&self) -> String {
+        self.log_level.get()
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), Problem> {
+        self.log_level.set(level).map_err(|fault| Problem::fields(vec![FieldError::new("level", fault)]))?;
+        tracing::info!(filter = self.log_level.get(), "what is logged was changed");
+        Ok(())
     }
 
     fn shut_down(&self, instances: StopAll, who: String) -> Boxed<'_, Result<(), Problem>> {

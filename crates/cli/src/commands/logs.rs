@@ -24,7 +24,8 @@ pub(super) async fn run(app: &App, args: &LogsArgs) -> Result<()> {
     let mut client = app.look().await?;
     let Some(name) = &args.name else {
         let query = [&shared[..], &[("q", args.grep.clone()), ("limit", lines)]].concat();
-        return search(app, client.get(&format!("/api/v1/logs/search{}", query_of(&query))).await?);
+        let found: FoundLines = client.get(&format!("/api/v1/logs/search{}", query_of(&query))).await?;
+        return search(app, &found);
     };
     let follows = args.follow.then(|| "true".to_owned());
     let query = [&shared[..], &[("grep", args.grep.clone()), ("tail", lines), ("follow", follows)]].concat();
@@ -41,7 +42,7 @@ pub(super) async fn run(app: &App, args: &LogsArgs) -> Result<()> {
 }
 
 /// What was found, as other logs are shown: the newest line last.
-fn search(app: &App, found: FoundLines) -> Result<()> {
+fn search(app: &App, found: &FoundLines) -> Result<()> {
     if app.out.is_json() {
         let lines: Vec<String> =
             found.items.iter().rev().map(serde_json::to_string).collect::<Result<_, _>>()?;
