@@ -24,6 +24,12 @@ pub trait Manager: Send + Sync + 'static {
     /// one ends.
     fn upgrade(&self, program: PathBuf) -> BoxFuture<'_, Result<UpgradeView, Problem>>;
 
+    /// What is logged: `info`, or a filter like `info,myagent_proxy=debug`.
+    fn log_level(&self) -> String;
+
+    /// Changes that, for as long as this process is the manager.
+    fn set_log_level(&self, level: &str) -> Result<(), Problem>;
+
     /// Ends the manager; answers when everything is stopped (or let go of). The process exits after that.
     fn shut_down(&self, instances: StopAll, who: String) -> BoxFuture<'_, Result<(), Problem>>;
 }

@@ -130,9 +130,13 @@ pub(crate) enum Command {
     /// Show the numbers of the fleet: connections, messages, bytes.
     #[command(after_help = "Example:\n  myagent-manager stats --format json")]
     Stats,
-    /// Show the output of a service's instances.
-    #[command(after_help = "Examples:\n  \
-        myagent-manager logs weather -f\n  myagent-manager logs weather --since 10m --grep 'Error|Traceback'")]
+    /// Show the output of a service's instances, or search that of all services.
+    #[command(
+        override_usage = "myagent-manager logs [OPTIONS] <NAME>\n       myagent-manager logs --all [OPTIONS]",
+        after_help = "Examples:\n  \
+        myagent-manager logs weather -f\n  myagent-manager logs weather --since 10m --grep 'Error|Traceback'\n  \
+        myagent-manager logs --all --level warn --since 1h -e timeout"
+    )]
     Logs(LogsArgs),
     /// Show the health of a service and its instances.
     #[command(after_help = "Example:\n  myagent-manager health weather --check")]
@@ -188,6 +192,14 @@ pub(crate) enum Command {
         that are under way and ends. Runners go on with their old program until their instance is restarted. If the new \
         program cannot take over, the old one goes on.")]
     Upgrade(UpgradeArgs),
+    /// Show what the manager that runs logs of itself, or change it until it ends.
+    #[command(after_help = "Examples:\n  \
+        myagent-manager log-level\n  myagent-manager log-level info,myagent_proxy=debug\n\n\
+        For the next manager, too: the setting log_level.")]
+    LogLevel {
+        /// off, error, warn, info, debug or trace, or a filter of several.
+        level: Option<String>,
+    },
     /// Write the completions of a shell to standard output.
     #[command(
         after_help = "Example:\n  myagent-manager completions bash > /etc/bash_completion.d/myagent-manager"
@@ -261,9 +273,19 @@ mod tests {
         assert!(cli.global.quiet && cli.global.format == Format::Json);
         assert_eq!(cli.global.data_dir, Some("/x".into()));
         assert!(parse("m --format json list").is_ok());
-        for line in
-            ["m", "m start", "m start a --all", "m stop --all --tag x", "m scale a", "m unregister", "m fly"]
-        {
+        for line in [
+            "m",
+            "m logs",
+            "m logs a --all",
+            "m logs --all -f",
+            "m logs a --level loud",
+            "m start",
+            "m start a --all",
+            "m stop --all --tag x",
+            "m scale a",
+            "m unregister",
+            "m fly",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
         assert!(parse("m strat weather").unwrap_err().to_string().contains("'start'"));

@@ -5,16 +5,18 @@ use crate::datadir::DataDir;
 use crate::lifecycle::Held;
 use crate::lifecycle::upgrade::{self, messages::PassedListener};
 use crate::listeners::Listeners;
+use crate::log::LogLevel;
 use anyhow::{Context, Result};
 use myagent_api::{ApiState, Manager, OpenListener, Transport};
 use myagent_control::{Engine, Handle, StopAll, SweepInterval};
 use myagent_core::Clock;
-use myagent_core::error::Problem;
+use myagent_core::error::{FieldError, Problem};
 use myagent_core::request::ListenRequest;
 use myagent_core::routing::{ExplainRequest, Explanation};
 use myagent_core::settings::Settings;
 use myagent_core::view::{InfoView, UpgradeView};
 use myagent_store::{SecretKey, Store};
+use myagent_supervisor::AccessLog;
 use std::fs;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
@@ -32,12 +34,16 @@ use uuid::Uuid;
 /// How long open requests of the API may go on at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How long the last lines of the access log may take.
+const FLUSH: Duration = Duration::from_secs(1);
+
 /// A manager that runs.
 pub(crate) struct Running {
     held: Arc<Held>,
     listeners: Arc<Listeners>,
     process: Arc<Process>,
     tasks: JoinSet<()>,
+    access: AccessLog,
     engine: Option<Engine>,
     ended: watch::Receiver<Option<Ended>>,
 }
@@ -67,6 +73,7 @@ pub(crate) struct Process {
     pub(crate) upgrading: tokio::sync::Mutex<()>,
     /// Everything that it has taken over is its own, so that somebody may take over from it.
     pub(crate) is_settled: AtomicBool,
+    log_level: LogLevel,
     info: InfoView,
     ended: watch::Sender<Option<Ended>>,
 }
@@ -87,6 +94,7 @@ pub(crate) enum Ended {
 pub(crate) fn start(
     held: Held,
     settings: Settings,
+    log_level: LogLevel,
     overrides: Overrides,
     unix: Option<std::os::unix::net::UnixListener>,
 ) -> Result<Running> {
@@ -98,6 +106,7 @@ pub(crate) fn start(
     let sweep = overrides
         .interval
         .map_or_else(SweepInterval::default, |seconds| SweepInterval(Duration::from_secs_f64(seconds)));
+    let access = open_access_log(&settings, &held);
     let (engine, control) = Engine::new(myagent_control::Config {
         store,
         supervisor: myagent_supervisor::Config {
@@ -106,6 +115,7 @@ pub(crate) fn start(
             log_dir: held.data.path().join("logs"),
             tree_dir: held.data.path().join("trees"),
             journal_dir: held.data.path().join("journal"),
+            access: access.clone(),
             clock: Arc::clone(&clock),
             random,
             new_id: Uuid::now_v7,
@@ -147,6 +157,7 @@ pub(crate) fn start(
         unix_closing: unix_closing.clone(),
         upgrading: tokio::sync::Mutex::new(()),
         is_settled: AtomicBool::new(false),
+        log_level,
         info,
         ended,
     });
@@ -163,7 +174,7 @@ pub(crate) fn start(
             tracing::error!(%error, "the manager's socket failed");
         }
     });
-    Ok(Running { held, listeners, process, tasks, engine: Some(engine), ended: ended_receiver })
+    Ok(Running { held, listeners, process, tasks, access, engine: Some(engine), ended: ended_receiver })
 }
 
 impl Running {
@@ -254,6 +265,7 @@ impl Running {
         if tokio::time::timeout(DRAIN, tasks).await.is_err() {
             tracing::warn!("some tasks did not end in time");
         }
+        self.access.flush(FLUSH).await;
         Ok(())
     }
 }
@@ -301,9 +313,30 @@ impl Manager for Process {
         Box::pin(self.listeners.explain(request))
     }
 
+    fn log_level(&self) -> String {
+        self.log_level.get()
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), Problem> {
+        self.log_level.set(level).map_err(|fault| Problem::fields(vec![FieldError::new("level", fault)]))?;
+        tracing::info!(filter = self.log_level.get(), "what is logged was changed");
+        Ok(())
+    }
+
     fn shut_down(&self, instances: StopAll, who: String) -> Boxed<'_, Result<(), Problem>> {
         Box::pin(async move { self.end(instances, &who).await })
     }
+}
+
+/// It is worth less than a manager: without it, too, there is one.
+fn open_access_log(settings: &Settings, held: &Held) -> AccessLog {
+    if !settings.access_log {
+        return AccessLog::default();
+    }
+    AccessLog::start(held.data.path().join("access.log")).unwrap_or_else(|error| {
+        tracing::warn!(%error, "there is no access log: its thread cannot be started");
+        AccessLog::default()
+    })
 }
 
 fn listen_unix(path: &Path) -> Result<std::os::unix::net::UnixListener> {

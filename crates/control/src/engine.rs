@@ -127,6 +127,7 @@ impl Engine {
             routing: routing_receiver,
             events: events.clone(),
             log_dir: config.supervisor.log_dir.clone(),
+            searches: Default::default(),
             connections: connections.clone(),
             sessions: sessions.clone(),
             clients: clients.clone(),

@@ -1,7 +1,7 @@
 //! The use cases, as methods. Cheap to clone.
 
 use crate::engine::Command;
-use crate::logs;
+use crate::logs::{self, Searched, Searches};
 use crate::once::{Made, Once};
 use crate::unsaved::Pending;
 use jiff::Timestamp;
@@ -9,7 +9,8 @@ use myagent_core::Clock;
 use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
 use myagent_core::instance::InstanceState;
-use myagent_core::request::{Changes, LogLine, LogQuery, NewService};
+use myagent_core::logs::{FoundLines, LogLine, LogQuery, LogSearch};
+use myagent_core::request::{Changes, NewService};
 use myagent_core::routing::RoutingSnapshot;
 use myagent_core::service::Desired;
 use myagent_core::update::Update;
@@ -85,6 +86,7 @@ pub struct Handle {
     pub(crate) routing: watch::Receiver<Arc<RoutingSnapshot>>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) log_dir: PathBuf,
+    pub(crate) searches: Searches,
     pub(crate) connections: OpenConnections,
     pub(crate) sessions: Sessions,
     pub(crate) clients: Clients,
@@ -218,6 +220,25 @@ impl Handle {
         let (handle, name) = (self.clone(), name.to_owned());
         let instances = move || handle.log_instances(&name).ok();
         logs::follow(self.log_dir.clone(), instances, query).await
+    }
+
+    /// Searches the output of several services, the newest line first. How much it reads is bounded; the answer says how far it
+    /// came. At most two run at once, others wait.
+    pub async fn search_logs(&self, query: &LogSearch) -> Result<FoundLines, Problem> {
+        let services = if query.services.is_empty() {
+            self.views.borrow().values().map(Arc::clone).collect()
+        } else {
+            query.services.iter().map(|name| self.service(name)).collect::<Result<Vec<_>, _>>()?
+        };
+        let searched = services.iter().flat_map(|view| {
+            let of = |instance: &str| Searched { instance: instance.to_owned(), service: view.name.clone() };
+            view.instances.iter().map(move |instance| of(&instance.name))
+        });
+        // A service that is named twice is searched once.
+        let mut searched: Vec<Searched> = searched.collect();
+        searched.sort_by(|a, b| a.instance.cmp(&b.instance));
+        searched.dedup_by(|a, b| a.instance == b.instance);
+        self.searches.run(self.log_dir.clone(), searched, query).await
     }
 
     /// Checks health now, and returns what was found for each instance.

@@ -134,13 +134,10 @@ impl Connections {
         }
     }
 
-    /// The runner of an instance has ended, and its connections with it.
-    pub fn forget(&mut self, key: InstanceKey) {
-        if let Some(instance) = self.instances.remove(&key) {
-            for id in instance.open {
-                self.rows.remove(&id);
-            }
-        }
+    /// The runner of an instance has ended, and its connections with it: these.
+    pub fn forget(&mut self, key: InstanceKey) -> Vec<Connection> {
+        let open = self.instances.remove(&key).map(|instance| instance.open).unwrap_or_default();
+        open.into_iter().filter_map(|id| Some(self.rows.remove(&id)?.connection)).collect()
     }
 
     /// It is closed; the runner's report of that follows.

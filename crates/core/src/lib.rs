@@ -6,6 +6,7 @@
 //! Where to go: what a user wants is in [`service`] and [`config`]; the life of an instance in [`lifecycle`], with
 //! [`restart`], [`health`] and [`ports`] beside it; what to do next in [`reconcile`]; who gets a client in [`routing`],
 //! and who has one in [`connections`];
+//! what nobody may be shown in [`secrets`]; what agents print, and how severe it is, in [`logs`];
 //! what manager, runner and proxy say to each other in [`wire`], and what client and agent do over HTTP in [`http`].
 
 pub mod clients;
@@ -20,6 +21,7 @@ pub mod http;
 pub mod ids;
 pub mod instance;
 pub mod lifecycle;
+pub mod logs;
 pub mod origin;
 pub mod paths;
 pub mod ports;
@@ -28,6 +30,7 @@ pub mod reconcile;
 pub mod request;
 pub mod restart;
 pub mod routing;
+pub mod secrets;
 pub mod service;
 pub mod settings;
 pub mod suggest;

@@ -209,6 +209,11 @@ fn check_keys(map: &Map<String, Value>, more: &[&str], errors: &mut Vec<FieldErr
     }
 }
 
+fn are_secrets(value: &Value) -> bool {
+    let is_value = |value: &Value| value.is_string() || value.is_null();
+    value.as_object().is_some_and(|secrets| secrets.values().all(is_value))
+}
+
 /// Reads each field on its own so that every one at fault is named, then all together.
 fn finish<T: serde::de::DeserializeOwned>(
     map: Map<String, Value>,
@@ -233,7 +238,10 @@ fn finish<T: serde::de::DeserializeOwned>(
     field::<Option<u16>>(&map, "port", &mut errors);
     field::<Option<BTreeSet<String>>>(&map, "tags", &mut errors);
     field::<BTreeMap<String, Option<String>>>(&map, "environment", &mut errors);
-    field::<BTreeMap<String, Option<String>>>(&map, "secrets", &mut errors);
+    if map.get("secrets").is_some_and(|value| !are_secrets(value)) {
+        // What a reader says of a value may quote it.
+        errors.push(FieldError::new("secrets", "must be an object of names with a string or null each"));
+    }
     field::<Option<u32>>(&map, "replicas", &mut errors);
     field::<Map<String, Value>>(&map, "config", &mut errors);
     if !errors.is_empty() {
@@ -241,34 +249,6 @@ fn finish<T: serde::de::DeserializeOwned>(
     }
     serde_json::from_value(Value::Object(map))
         .map_err(|error| vec![FieldError::new("body", error.to_string())])
-}
-
-/// What `logs` asks for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LogQuery {
-    /// Only lines after this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<jiff::Timestamp>,
-    /// Only lines that match this regular expression.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grep: Option<String>,
-    /// At most this many of the last lines.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tail: Option<usize>,
-}
-
-/// One line of an agent's output.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct LogLine {
-    /// When it was read.
-    #[schema(value_type = String, format = DateTime)]
-    pub ts: jiff::Timestamp,
-    /// `stdout`, `stderr` or `runner`.
-    pub stream: String,
-    /// `weather-0`.
-    pub instance: String,
-    /// The text.
-    pub line: String,
 }
 
 /// A listener that a foreground command wants.
@@ -362,6 +342,10 @@ mod tests {
             json!({"name": "x", "max_sessions": 1, "config": 5}),
             &["config: must be an object, not a number"],
         );
+        for secrets in [json!("planted"), json!({"A": ["planted"]}), json!({"A": 1, "B": {"planted": 1}})] {
+            let error = new(json!({"name": "x", "secrets": secrets})).unwrap_err();
+            assert!(error.contains("secrets: must be") && !error.contains("planted"), "{error}");
+        }
         for (value, word) in [(json!(null), "null"), (json!(true), "boolean"), (json!("x"), "string")] {
             check(value, &[word]);
         }

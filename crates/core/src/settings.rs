@@ -5,6 +5,17 @@ use crate::routing::{Strategy, TrustedProxies};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// The form of the manager's own log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// A JSON document in each line.
+    Json,
+}
+
 /// Settings of the manager. Unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -37,6 +48,10 @@ pub struct Settings {
     pub shutdown_timeout: f64,
     /// Days that events and health checks are kept.
     pub retention_days: u32,
+    /// Whether it is written down, in `access.log`, which clients were there.
+    pub access_log: bool,
+    /// The form of the manager's own log.
+    pub log_format: LogFormat,
     /// `off`, `error`, `warn`, `info`, `debug` or `trace`, or a filter like `info,myagent_proxy=debug`.
     pub log_level: String,
 }
@@ -58,6 +73,8 @@ impl Default for Settings {
             answer_timeout: 300.0,
             shutdown_timeout: 120.0,
             retention_days: 30,
+            access_log: true,
+            log_format: LogFormat::Pretty,
             log_level: "info".to_owned(),
         }
     }
@@ -65,6 +82,16 @@ impl Default for Settings {
 
 /// What `log_level` may say.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Looks whether this is a filter of the manager's own log; the error reads after the name of the field.
+pub fn check_log_level(filters: &str) -> Result<(), String> {
+    // A slip would be taken for the name of a module, and nothing would be logged.
+    let is_level = |filter: &str| LEVELS.contains(&filter.rsplit('=').next().unwrap_or_default());
+    match filters.split(',').map(str::trim).find(|filter| !is_level(filter)) {
+        Some(filter) => Err(format!("{filter:?} does not end in one of {}", LEVELS.join(", "))),
+        None => Ok(()),
+    }
+}
 
 /// The names of all settings with one line each, for the reference page and for `MYAGENT_<NAME>`.
 pub const KEYS: &[(&str, &str)] = &[
@@ -106,6 +133,11 @@ pub const KEYS: &[(&str, &str)] = &[
         "seconds that stopping everything may take after Ctrl-C or TERM; past it: exit code 1",
     ),
     ("retention_days", "days that events and health checks are kept"),
+    (
+        "access_log",
+        "true: a JSON line in access.log of the data directory for each client's connection when it ends (10 MiB, 5 old files kept)",
+    ),
+    ("log_format", "form of the manager's own log: pretty, or json for a JSON document in each line"),
     ("log_level", "off, error, warn, info, debug or trace, or a filter like info,myagent_proxy=debug"),
 ];
 
@@ -160,12 +192,9 @@ impl Settings {
         if self.queue_size > 100_000 {
             errors.push(FieldError::new("queue_size", "must be at most 100000"));
         }
-        // A slip would be taken for the name of a module, and nothing would be logged.
-        let is_level = |filter: &str| LEVELS.contains(&filter.rsplit('=').next().unwrap_or_default());
-        if let Some(filter) = self.log_level.split(',').map(str::trim).find(|filter| !is_level(filter)) {
-            let message = format!("{filter:?} does not end in one of {}", LEVELS.join(", "));
-            errors.push(FieldError::new("log_level", message));
-        }
+        errors.extend(
+            check_log_level(&self.log_level).map_err(|fault| FieldError::new("log_level", fault)).err(),
+        );
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
@@ -226,6 +255,8 @@ mod tests {
             shutdown_timeout: 0.0,
             retention_days: 0,
             queue_size: 1_000_000,
+            access_log: false,
+            log_format: LogFormat::Json,
             log_level: "info,loud".into(),
         };
         let fields: Vec<_> = settings.validate().unwrap_err().into_iter().map(|error| error.field).collect();

@@ -385,6 +385,14 @@ impl<T> Page<T> {
     }
 }
 
+/// What the manager logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogLevelView {
+    /// `info`, or a filter like `info,myagent_proxy=debug`.
+    pub level: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -101,7 +101,15 @@ fn try_run(clock: Arc<dyn Clock>) -> Result<(), SetupError> {
 fn read_spec() -> Result<RunnerSpec, SetupError> {
     let mut text = Vec::new();
     std::io::stdin().lock().read_to_end(&mut text).map_err(|error| SetupError::Spec(error.to_string()))?;
-    serde_json::from_slice(&text).map_err(|error| SetupError::Spec(error.to_string()))
+    // The words of the reader may quote a value, and there are secrets among those.
+    serde_json::from_slice(&text).map_err(|error| {
+        SetupError::Spec(format!(
+            "{:?} at line {}, column {}",
+            error.classify(),
+            error.line(),
+            error.column()
+        ))
+    })
 }
 
 /// Room for many clients here; the agent gets the old soft limit back, because programs that use `select` need it low.

@@ -8,9 +8,10 @@
 //! [`Command`]s through an [`InstanceHandle`].
 //!
 //! [`launch`] starts a runner, [`attach`] finds one again that outlived its manager, [`link`] speaks with it, [`probe`] asks
-//! the agent itself, [`ports`] says which port is free, [`environment`] what an agent's environment is, [`process`] tells
+//! the agent itself, [`ports`] says which port is free, [`access`] writes down which clients were there, [`environment`] what an agent's environment is, [`process`] tells
 //! whether a process is still the one that it was.
 
+mod access;
 mod attach;
 mod clients;
 mod connections;
@@ -24,6 +25,7 @@ mod probe;
 mod process;
 mod sessions;
 
+pub use access::AccessLog;
 pub use attach::stop_stray;
 pub use clients::Clients;
 pub use connections::OpenConnections;
@@ -51,6 +53,8 @@ pub struct Config {
     pub tree_dir: PathBuf,
     /// Folder of the journals.
     pub journal_dir: PathBuf,
+    /// Where it is noted that a client's connection has ended.
+    pub access: AccessLog,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Uniform in `[0, 1)`.

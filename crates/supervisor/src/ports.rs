@@ -95,7 +95,7 @@ fn in_use(host: IpAddr, port: u16, error: &io::Error) -> String {
     }
 }
 
-/// Who listens on a TCP port: PID and command, if we may see it.
+/// Who listens on a TCP port: PID and program, if we may see it.
 pub fn port_holder(port: u16) -> Option<(u32, String)> {
     let inodes: Vec<String> =
         ["/proc/net/tcp", "/proc/net/tcp6"].iter().flat_map(|table| listeners(table, port)).collect();
@@ -109,7 +109,7 @@ pub fn port_holder(port: u16) -> Option<(u32, String)> {
             std::fs::read_link(descriptor.path())
                 .is_ok_and(|target| inodes.iter().any(|inode| target.to_string_lossy() == *inode))
         });
-        holds.then(|| (pid, command_line(pid)))
+        holds.then(|| (pid, program(pid)))
     })
 }
 
@@ -127,15 +127,11 @@ fn listeners(table: &str, port: u16) -> Vec<String> {
         .collect()
 }
 
-fn command_line(pid: u32) -> String {
+/// The program of a process. Not its arguments: it may be anybody's, and what is said of it is stored and shown.
+fn program(pid: u32) -> String {
     let raw = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let text = String::from_utf8_lossy(&raw).replace('\0', " ");
-    let text = text.trim();
-    if text.chars().count() > 80 {
-        format!("{}…", text.chars().take(80).collect::<String>())
-    } else {
-        text.to_owned()
-    }
+    let first = raw.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(first).chars().take(80).collect()
 }
 
 #[cfg(test)]

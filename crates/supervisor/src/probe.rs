@@ -2,6 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use myagent_core::probe::Ready;
+use myagent_core::secrets::without_query;
 use myagent_core::service::Endpoint;
 use myagent_tls::{Stream, Trust};
 use std::time::Duration;
@@ -163,11 +164,13 @@ async fn handshake(target: &Target) -> Result<Socket, String> {
     let stream = open(target).await?;
     let name = PROBE_HEADER.parse().map_err(|_| "bad header name".to_owned())?;
     let value = "1".parse().map_err(|_| "bad header value".to_owned())?;
-    let builder = ClientBuilder::new().uri(&uri).map_err(|error| format!("{uri}: {error}"))?;
+    // The query may have a token in it, and what is said here is stored and shown.
+    let shown = without_query(&uri);
+    let builder = ClientBuilder::new().uri(&uri).map_err(|error| format!("{shown}: {error}"))?;
     let builder = builder.add_header(name, value).map_err(|error| error.to_string())?;
     match builder.connect_on(stream).await {
         Ok((socket, _)) => Ok(socket),
-        Err(error) => Err(format!("no WebSocket at {uri}: {error}")),
+        Err(error) => Err(format!("no WebSocket at {shown}: {error}")),
     }
 }
 
@@ -189,25 +192,26 @@ async fn ping(target: &Target, socket: &mut Option<Socket>) -> Result<(), String
 
 async fn http(target: &Target, path: &str) -> Result<(), String> {
     let mut stream = open(target).await?;
+    let shown = without_query(path);
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: myagent-probe\r\n{PROBE_HEADER}: 1\r\nConnection: close\r\n\r\n",
         target.endpoint.authority()
     );
-    stream.write_all(request.as_bytes()).await.map_err(|error| format!("cannot ask {path}: {error}"))?;
-    stream.flush().await.map_err(|error| format!("cannot ask {path}: {error}"))?;
+    stream.write_all(request.as_bytes()).await.map_err(|error| format!("cannot ask {shown}: {error}"))?;
+    stream.flush().await.map_err(|error| format!("cannot ask {shown}: {error}"))?;
     let mut head = Vec::new();
     let mut chunk = [0; 256];
     while !head.windows(2).any(|pair| pair == b"\r\n") && head.len() < 4096 {
         match stream.read(&mut chunk).await {
             Ok(0) => break,
             Ok(length) => head.extend_from_slice(&chunk[..length]),
-            Err(error) => return Err(format!("no answer from {path}: {error}")),
+            Err(error) => return Err(format!("no answer from {shown}: {error}")),
         }
     }
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
     match line.split_ascii_whitespace().nth(1).and_then(|status| status.parse::<u16>().ok()) {
         Some(200..=399) => Ok(()),
-        _ => Err(format!("{path} answered {line:?}")),
+        _ => Err(format!("{shown} answered {line:?}")),
     }
 }
 

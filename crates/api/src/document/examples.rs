@@ -56,6 +56,11 @@ fn services() -> Vec<(&'static str, Value)> {
     });
     let check =
         json!({"at": NOW, "instance": "weather-0", "healthy": true, "latency_ms": 1.9, "message": null});
+    let line = json!({
+        "ts": NOW, "stream": "stderr", "instance": "weather-0", "line": "ERROR asked for Bern in vain", "level": "error",
+    });
+    let mut found = line.clone();
+    found["service"] = json!("weather");
     vec![
         ("ServiceView", service),
         ("InstanceView", instance()),

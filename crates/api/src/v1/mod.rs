@@ -3,6 +3,7 @@
 pub(crate) mod connections;
 mod events;
 mod info;
+mod logs;
 pub(crate) mod manager;
 mod notifications;
 mod routing;
@@ -19,6 +20,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(info::get))
         .routes(routes!(stats::get))
         .routes(routes!(events::get))
+        .routes(routes!(logs::search::get))
         .routes(routes!(notifications::post))
         .nest("/connections", connections::routes())
         .nest("/routing", routing::routes())

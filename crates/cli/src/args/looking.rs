@@ -3,6 +3,7 @@
 use crate::exit::Failure;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
+use myagent_core::logs::LogLevel;
 
 /// Arguments of `connections`.
 #[derive(Debug, Args)]
@@ -42,16 +43,26 @@ pub(crate) struct DisconnectArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     /// The service, by name or id.
-    pub(crate) name: String,
+    #[arg(required_unless_present = "all")]
+    pub(crate) name: Option<String>,
+    /// Search the output of all services; of how many bytes is bounded.
+    #[arg(long, conflicts_with_all = ["name", "follow"])]
+    pub(crate) all: bool,
     /// Go on with new lines as they come.
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "until")]
     pub(crate) follow: bool,
     /// Only lines after this: 10m, 2h, 1d, or a time like 2026-11-22T10:45:00Z.
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
+    /// Only lines before this, in the same forms.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
     /// Only lines that match this regular expression.
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, short = 'e', value_name = "REGEX")]
     pub(crate) grep: Option<String>,
+    /// Only lines at least so severe: trace, debug, info, warn or error. Which one a line is, is guessed from how it begins.
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) level: Option<LogLevel>,
     /// At most this many of the last lines [default: 200].
     #[arg(long = "lines", short = 'n', visible_alias = "tail", value_name = "N")]
     pub(crate) lines: Option<usize>,
@@ -84,11 +95,11 @@ pub(crate) struct EventsArgs {
     pub(crate) lines: Option<usize>,
 }
 
-/// A time as typed: `10m` before `now`, or a time of its own.
-pub(crate) fn since(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+/// A time as typed after `option`: `10m` before `now`, or a time of its own.
+pub(crate) fn time(option: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let wrong = || {
         Failure::Usage(format!(
-            "--since {text:?} is neither like 30s, 10m, 2h, 1d nor a time like 2026-11-22T10:45:00Z"
+            "{option} {text:?} is neither like 30s, 10m, 2h, 1d nor a time like 2026-11-22T10:45:00Z"
         ))
     };
     if let Ok(time) = text.parse::<Timestamp>() {
@@ -121,10 +132,10 @@ mod tests {
             ("1d", 913_600),
             ("1970-01-01T00:00:05Z", 5),
         ] {
-            assert_eq!(since(text, now).unwrap().as_second(), expected, "{text}");
+            assert_eq!(time("--since", text, now).unwrap().as_second(), expected, "{text}");
         }
         for text in ["", "m", "10", "10x", "-5m", "yesterday", "4294967295d", "1ü"] {
-            assert!(since(text, now).is_err(), "{text}");
+            assert!(time("--since", text, now).is_err(), "{text}");
         }
     }
 }

@@ -7,6 +7,7 @@ mod doctor;
 mod events;
 mod health;
 mod list;
+mod log_level;
 mod logs;
 mod register;
 mod route;
@@ -106,6 +107,7 @@ async fn run_client(app: &App, command: Command) -> Result<()> {
         Command::Events(args) => events::run(app, &args).await,
         Command::Doctor => doctor::run(app).await,
         Command::Upgrade(args) => upgrade::run(app, args).await,
+        Command::LogLevel { level } => log_level::run(app, level).await,
         Command::Shutdown(args) => server::shut_down(app, args).await,
         // These were done before there was a runtime.
         Command::Daemon(_)

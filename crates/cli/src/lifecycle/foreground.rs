@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::config;
 use crate::datadir::DataDir;
 use crate::exit::Failure;
+use crate::log::LogLevel;
 use crate::output;
 use crate::wire::{self, Ended, Overrides, Running};
 use anyhow::{Context, Result, bail};
@@ -70,12 +71,12 @@ fn requests(wanted: &Foreground) -> Vec<ListenRequest> {
 }
 
 fn be_manager(held: Held, settings: myagent_core::settings::Settings, wanted: &Foreground) -> Result<()> {
-    crate::log::start(&held, &settings.log_level)?;
+    let log_level = crate::log::start(&held, &settings)?;
     if wanted.insecure {
         tracing::warn!("--insecure: others can reach the listeners, and there is no authentication");
     }
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(held, settings, wanted));
+    let result = runtime.block_on(serve(held, settings, log_level, wanted));
     runtime.shutdown_timeout(Duration::from_secs(2));
     result
 }
@@ -86,7 +87,12 @@ pub(crate) fn runtime() -> Result<Runtime> {
     builder.worker_threads(2).enable_all().build().context("failed to start the runtime")
 }
 
-async fn serve(held: Held, settings: myagent_core::settings::Settings, wanted: &Foreground) -> Result<()> {
+async fn serve(
+    held: Held,
+    settings: myagent_core::settings::Settings,
+    log_level: LogLevel,
+    wanted: &Foreground,
+) -> Result<()> {
     let signals = Signals::new()?;
     let limit = Duration::from_secs_f64(settings.shutdown_timeout);
     let overrides = Overrides {
@@ -94,7 +100,7 @@ async fn serve(held: Held, settings: myagent_core::settings::Settings, wanted: &
         interval: wanted.interval,
         is_waited_for: std::env::var_os(BACKGROUND).is_none(),
     };
-    let mut running = wire::start(held, settings, overrides, None)?;
+    let mut running = wire::start(held, settings, log_level, overrides, None)?;
     let mut guards = Vec::new();
     for request in requests(wanted) {
         let kind = request.kind;

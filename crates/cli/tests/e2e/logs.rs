@@ -3,7 +3,7 @@
 use crate::fleet::{PATIENCE, fake, instance, is_soak, manager, number, register, start_fake};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use myagent_testkit::{EventClient, TestManager, processes, wait_for};
+use myagent_testkit::{EventClient, TestManager, http, processes, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::File;
@@ -270,5 +270,82 @@ async fn logs_that_cannot_be_written_cost_only_the_logs() -> Result<()> {
     let events = manager.ok(&["events"]).await?.stdout;
     assert!(events.contains("instance.stopped") && !events.contains("instance.runner_lost"), "{events}");
     assert!(events.matches("instance.running").count() == 2, "{events}");
+    Ok(())
+}
+
+/// Prints what a program in trouble prints, and serves.
+fn troubled(text: &str) -> String {
+    format!("echo 'ERROR: {text}'; echo 'WARNING:root:careful'; echo fine; exec {}", fake())
+}
+
+#[tokio::test]
+async fn all_services_are_searched_at_once_by_words_severity_and_time() -> Result<()> {
+    let manager = manager()?;
+    let server = manager.up().await?;
+    for name in ["a", "b"] {
+        register(&manager, name, &["--replicas", "2"], &["sh", "-c", &troubled(&format!("boom {name}"))])
+            .await?;
+        manager.ok(&["start", name]).await?;
+    }
+    let found = wait_for(PATIENCE, "the lines of four instances", async || {
+        let found = lines(&manager, &["--all", "-e", "boom"]).await.ok()?;
+        (found.len() == 4).then_some(found)
+    })
+    .await;
+    assert_sorted(&found);
+    assert!(found.iter().all(|line| line["level"] == "error"), "{found:?}");
+    let of_a: Vec<_> = found.iter().filter(|line| line["service"] == "a").collect();
+    assert!(of_a.len() == 2 && of_a.iter().all(|line| line["line"] == "ERROR: boom a"), "{found:?}");
+    let severe = lines(&manager, &["a", "--level", "warn"]).await?;
+    assert_eq!(severe.len(), 4, "{severe:?}");
+    // Up to the first line, and no further.
+    let first = lines(&manager, &["--all", "-n", "2000"]).await?;
+    let until = time(&first[0]).to_string();
+    let old = lines(&manager, &["--all", "--until", &until]).await?;
+    assert!(!old.is_empty() && old.iter().all(|line| time(line) <= time(&first[0])), "{old:?}");
+    let cut = manager.ok(&["logs", "--all", "-n", "1"]).await?;
+    assert_eq!(cut.stdout.lines().count(), 1, "{cut}");
+    assert!(cut.stderr.contains("go on with --until"), "{cut}");
+
+    let api = server.address("api")?;
+    let ask =
+        async |query: &str| http::request(api, "GET", &format!("/api/v1/logs/search?{query}"), None).await;
+    let some = ask("service=b,a&level=error&limit=3&stream=stdout").await?.json()?;
+    assert_eq!((some["items"].as_array().map(Vec::len), &some["truncated"]), (Some(3), &Value::Bool(true)));
+    assert!(some["reached"].is_string() && some["files"] == 4, "{some}");
+    for (query, status, word) in
+        [("q=(", 400, "\"q\""), ("level=loud", 400, "\"level\""), ("service=c", 404, "SERVICE_NOT_FOUND")]
+    {
+        let answer = ask(query).await?;
+        assert!(answer.status == status && answer.body.contains(word), "{query}: {answer:?}");
+    }
+    let follow =
+        http::request(api, "GET", &format!("/api/v1/services/a/logs?follow=true&until={until}"), None)
+            .await?;
+    assert_eq!(follow.status, 400);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_manager_logs_is_changed_while_it_runs() -> Result<()> {
+    let mut manager = manager()?;
+    manager.set_env("MYAGENT_LOG_FORMAT", "json");
+    let server = manager.up().await?;
+    assert_eq!(manager.ok(&["log-level"]).await?.stdout.trim(), "info");
+    manager.ok(&["list"]).await?;
+    let logs_requests = || server.said().contains(r#""message":"request""#);
+    assert!(!logs_requests());
+    manager.ok(&["log-level", "debug"]).await?;
+    assert_eq!(manager.json(&["log-level"]).await?["level"], "debug");
+    wait_for(PATIENCE, "a line about a request", async || logs_requests().then_some(())).await;
+    let slip = manager.cli(&["log-level", "loud"]).await?;
+    assert!(slip.status != 0 && slip.stderr.contains("level: \"loud\""), "{slip}");
+    assert_eq!(manager.ok(&["log-level"]).await?.stdout.trim(), "debug");
+    let others = http::request(server.address("api")?, "GET", "/api/v1/manager/log-level", None).await?;
+    assert_eq!(others.status, 404);
+    for line in server.said().lines().filter(|line| line.starts_with('{')) {
+        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        assert!(["ts", "level", "target", "message"].iter().all(|name| line[*name].is_string()), "{line}");
+    }
     Ok(())
 }

@@ -1,11 +1,17 @@
 //! Where secrets are: with the agent they are for, and nowhere else. And which of several values of a variable counts.
 
 use crate::background::background;
+use crate::fleet::PATIENCE;
 use anyhow::{Context, Result};
-use myagent_testkit::{EventClient, TestManager, fake_agent};
+use futures_util::{SinkExt, StreamExt};
+use myagent_testkit::manager::Server;
+use myagent_testkit::{EventClient, TestManager, fake_agent, http, wait_for};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
+use tokio_websockets::{ClientBuilder, Message};
 use uuid::Uuid;
 
 const AGENT: &str = "class Agent:\n    def run(self, message):\n        return message\n\nagent = Agent()\n";
@@ -89,6 +95,9 @@ async fn search(manager: &TestManager, secrets: &[String]) -> Result<Vec<String>
         &["logs", "command"],
         &["health", "file", "--history"],
         &["doctor"],
+        &["connections"],
+        &["route", "list"],
+        &["logs", "--all", "-n", "2000"],
     ] {
         for words in [words.to_vec(), [&["--format", "json"], words].concat()] {
             let output = manager.cli(&words).await?;
@@ -173,6 +182,171 @@ async fn secrets_are_with_their_agent_and_nowhere_else() -> Result<()> {
     manager.ok(&["update", "file", "--unset-secret", "UPDATED"]).await?;
     manager.ok(&["restart", "file"]).await?;
     assert!(!agent_environment(&manager, "file").await?.contains_key("UPDATED"));
+    Ok(())
+}
+
+/// What a client says that nobody else may read: the query and the headers, as one has them that logs in.
+struct Secretive {
+    query: String,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Secretive {
+    /// Of these values one is in each place.
+    fn new(values: &[String]) -> Self {
+        let [token, key, password, bearer, cookie, api_key] = values else { panic!("six values are needed") };
+        Self {
+            query: format!("token={token}&key={key}&password={password}"),
+            headers: vec![
+                ("Authorization", format!("Bearer {bearer}")),
+                ("Cookie", format!("session={cookie}")),
+                ("X-Api-Key", api_key.clone()),
+            ],
+        }
+    }
+
+    /// A plain request of `target`; what is answered is the asker's own business.
+    async fn ask(&self, server: &Server, start: &str, target: &str) -> Result<u16> {
+        let headers: Vec<String> =
+            self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let text = format!(
+            "{start} {target}?{} HTTP/1.1\r\nHost: front.example\r\nConnection: close\r\n{}\r\n",
+            self.query,
+            headers.concat()
+        );
+        Ok(http::raw(server.address("proxy")?, &text).await?.status)
+    }
+
+    /// A WebSocket that sends one text and waits for something to come; open as long as it is held.
+    async fn talk(
+        &self,
+        server: &Server,
+        target: &str,
+        text: &str,
+    ) -> Result<myagent_testkit::client::Socket> {
+        let url = server.ws_url(&format!("{target}?{}", self.query))?;
+        let mut builder = ClientBuilder::new().uri(&url)?;
+        builder = builder.add_header("user-agent".parse()?, "Robot/7".parse()?)?;
+        for (name, value) in &self.headers {
+            builder = builder.add_header(name.parse()?, value.parse()?)?;
+        }
+        let (mut socket, _) = tokio::time::timeout(PATIENCE, builder.connect()).await??;
+        // One that is refused is told so and closed.
+        let _ = socket.send(Message::text(text.to_owned())).await;
+        tokio::time::timeout(PATIENCE, socket.next()).await.context("nothing came")?;
+        Ok(socket)
+    }
+}
+
+/// What the API says of everything, and why a client would go where.
+async fn answers(server: &Server, secretive: &Secretive) -> Result<Vec<(String, String)>> {
+    let api = server.address("api")?;
+    let mut answers = Vec::new();
+    for target in [
+        "services",
+        "services/file",
+        "services/command",
+        "services/file/logs",
+        "services/down/health",
+        "events?limit=1000",
+        "connections",
+        "connections/stats",
+        "routing/rules",
+        "stats",
+        "info",
+        "logs/search?limit=2000",
+    ] {
+        let answer = http::request(api, "GET", &format!("/api/v1/{target}"), None).await?;
+        answers.push((format!("GET {target}"), answer.head + &answer.body));
+    }
+    let headers: serde_json::Map<String, Value> =
+        secretive.headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let request = json!({"path": format!("/x?{}", secretive.query), "headers": headers});
+    let answer = http::request(api, "POST", "/api/v1/routing/explain", Some(&request)).await?;
+    assert!(answer.body.contains("(hidden)"), "{}", answer.body);
+    answers.push(("explain".to_owned(), answer.body));
+    let slip = json!({"name": "x", "source": {"kind": "file", "path": "/x"}, "secrets": secretive.query});
+    let answer = http::request(api, "POST", "/api/v1/services", Some(&slip)).await?;
+    assert_eq!(answer.status, 400);
+    answers.push(("a slip".to_owned(), answer.body));
+    Ok(answers)
+}
+
+/// Also with everything logged that can be.
+#[tokio::test]
+async fn what_clients_say_in_queries_and_headers_is_in_no_file_log_event_or_answer() -> Result<()> {
+    let mut manager = manager()?;
+    manager.set_env("MYAGENT_LOG_LEVEL", "trace");
+    manager.set_env("MYAGENT_LOG_FORMAT", "json");
+    let planted: Vec<String> = (0..7).map(|n| format!("planted-{n}-{}", Uuid::new_v4().simple())).collect();
+    let secretive = Secretive::new(&planted[..6]);
+    fs::write(manager.work_dir().join("agent.py"), AGENT)?;
+    let server = manager.up().await?;
+    with_variable(
+        &manager,
+        "OWN",
+        &planted[6],
+        &["register", "file", "agent.py", "--secret", "OWN", "--auto-start"],
+    )
+    .await?;
+    let program = fake_agent::path().display().to_string();
+    manager.ok(&["register", "command", "--auto-start", "--", &program, "--http", "--echo"]).await?;
+    manager.ok(&["register", "down", "--", &program]).await?;
+    // Nobody is there, so its start fails, and says so at length.
+    let gone = ["--endpoint", "ws://127.0.0.1:1/ws", "--set", "start_timeout=1", "--auto-start"];
+    manager.cli(&[&["register", "gone"], &gone[..]].concat()).await?;
+    for when in
+        ["header.Authorization equals other", "query.token equals other", "header.x-api-key equals other"]
+    {
+        let name = when.split(' ').next().unwrap_or_default().replace('.', "-").to_lowercase();
+        manager.ok(&["route", "add", &name, "--when", when, "--to", "command"]).await?;
+    }
+    manager.ok(&["start", "file", "command"]).await?;
+
+    let message = json!({"event": "user.create_session"}).to_string();
+    let file = secretive.talk(&server, "/s/file", &message).await?;
+    let command = secretive.talk(&server, "/s/command/chat", "hello").await?;
+    assert_eq!(secretive.ask(&server, "GET", "/s/command/page").await?, 200);
+    // What fails: nobody of that name, nobody running, nobody there, no such path, no request at all.
+    for target in ["/s/nobody/x", "/s/down/x", "/s/gone/x", "/s/file/x", "/x"] {
+        let status = secretive.ask(&server, "GET", target).await?;
+        assert!(status >= 400 || target == "/x", "{target}: {status}");
+        secretive.talk(&server, target, "hello").await.ok();
+    }
+    assert_eq!(secretive.ask(&server, "GET HTTP/9", "/s/command").await?, 400);
+    let mut found = Search { secrets: &planted, found: Vec::new(), files: 0 };
+    for (place, text) in answers(&server, &secretive).await? {
+        found.bytes(&place, text.as_bytes());
+    }
+    assert_eq!(search(&manager, &planted).await?, Vec::<String>::new());
+
+    drop((file, command));
+    let log = manager.data_dir().join("access.log");
+    let lines = wait_for(PATIENCE, "two lines in the access log", async || {
+        let text = fs::read_to_string(&log).ok()?;
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = |service: &str| lines.iter().find(|line| line["service"] == service).cloned();
+        Some([of("file")?, of("command")?])
+    })
+    .await;
+    for line in lines {
+        assert_eq!(
+            (&line["user_agent"], &line["routed_by"]),
+            (&json!("Robot/7"), &json!("strategy")),
+            "{line}"
+        );
+        assert!(line["seconds"].as_f64().unwrap() < Duration::from_mins(5).as_secs_f64(), "{line}");
+    }
+    manager.ok(&["stop", "--all"]).await?;
+    secretive.ask(&server, "GET", "/s/command/page").await?;
+    for (place, text) in answers(&server, &secretive).await? {
+        found.bytes(&place, text.as_bytes());
+    }
+    let said = server.said();
+    assert!(said.contains(r#""message":"request""#), "nothing was logged: {said}");
+    found.bytes("the manager's log", said.as_bytes());
+    assert_eq!(found.found, Vec::<String>::new());
+    assert_eq!(search(&manager, &planted).await?, Vec::<String>::new());
     Ok(())
 }
 

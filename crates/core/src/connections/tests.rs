@@ -138,8 +138,8 @@ fn what_is_closed_or_not_in_a_full_report_is_gone() {
     assert_eq!((table.owner(id(2)), table.owner(id(5))), (None, Some(key(WEATHER, 1))));
     assert!(full.open.is_empty());
     table.remove(id(4));
-    table.forget(key(SUPPORT, 0));
-    table.forget(key(SUPPORT, 0));
+    assert_eq!(table.forget(key(SUPPORT, 0)).len(), 2);
+    assert_eq!(table.forget(key(SUPPORT, 0)), []);
     assert_eq!(table.len(), 1);
     table.forget(key(WEATHER, 1));
     assert!(table.is_empty());

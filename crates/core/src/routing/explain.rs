@@ -12,6 +12,7 @@ use super::strategy::Strategy;
 use super::values::Values;
 use crate::error::FieldError;
 use crate::ids::RuleId;
+use crate::secrets::{HIDDEN, is_secret};
 use crate::wire::handover::{MAX_HEAD, MAX_HEADERS};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -323,6 +324,15 @@ impl Notes<'_> {
     }
 }
 
+/// What a request has in a field, if that is nothing to be hidden.
+fn shown(field: &str, actual: &str) -> String {
+    let name = field.split_once('.').map_or(field, |(space, name)| {
+        let is_space = ["header", "query", "cookie"].iter().any(|known| space.eq_ignore_ascii_case(known));
+        if is_space { name } else { field }
+    });
+    if is_secret(name) { HIDDEN.to_owned() } else { actual.to_owned() }
+}
+
 impl Trace for Notes<'_> {
     const ON: bool = true;
 
@@ -337,7 +347,7 @@ impl Trace for Notes<'_> {
                     field: condition.field.clone(),
                     operator: condition.operator,
                     value: condition.value.clone(),
-                    actual: values.get(slot).map(str::to_owned),
+                    actual: values.get(slot).map(|actual| shown(&condition.field, actual)),
                 };
                 (RuleOutcome::ConditionFailed, Some(failed))
             }

@@ -261,6 +261,29 @@ fn connections_known_here_count_against_the_places_too() {
 }
 
 #[test]
+fn an_explanation_shows_no_secret_of_the_request() {
+    for (field, expected) in [
+        ("header.Authorization", "(hidden)"),
+        ("Query.access_token", "(hidden)"),
+        ("cookie.secret", "(hidden)"),
+        ("X-Api-Key", "(hidden)"),
+        ("header.X-Tier", "planted"),
+    ] {
+        let fleet = Fleet::new("main:4").rules(&[json!({"name": "secret", "priority": 1, "conditions": [
+            {"field": field, "operator": "equals", "value": "other"}]})]);
+        let headers = [
+            ("authorization", "planted"),
+            ("x-api-key", "planted"),
+            ("cookie", "secret=planted"),
+            ("x-tier", "planted"),
+        ];
+        let explanation = fleet.with_headers(&headers).explain("/?access_token=planted");
+        let actual = explanation.rules[0].failed.clone().unwrap().actual;
+        assert_eq!(actual.as_deref(), Some(expected), "{field}");
+    }
+}
+
+#[test]
 fn an_explanation_tells_of_every_rule_and_candidate() {
     let mut fleet = Fleet::new("main:4 mobile:1x#mobile").rules(&[
         json!({"name": "off", "priority": 1, "enabled": false}),

@@ -186,7 +186,11 @@ impl Task {
     async fn take_runner(&mut self) -> Option<Watched> {
         let Runner { process, .. } = self.runner.take()?;
         self.asked.clear();
-        self.deps.connections.write(|connections| connections.forget(self.key));
+        let cut = self.deps.connections.write(|connections| connections.forget(self.key));
+        let (name, now) = (self.name(), self.deps.config.clock.now());
+        for connection in &cut {
+            self.deps.config.access.cut(&name, connection, now);
+        }
         self.deps.clients.runner_ended(self.key);
         self.deps.sessions.runner_ended(self.key, self.keep_sessions());
         let sums = std::mem::take(&mut self.report).take_sums();

@@ -7,7 +7,9 @@ use myagent_core::config::ServiceConfig;
 use myagent_core::health::{Change, Health, Probe, Tracker};
 use myagent_core::lifecycle::{Event, State};
 use myagent_core::probe::Ready;
-use myagent_core::wire::control::{Answer, Drained, Phase, Report, Request, RunnerEvent, RunnerLine, Status};
+use myagent_core::wire::control::{
+    Answer, Closed, Drained, Phase, Report, Request, RunnerEvent, RunnerLine, Status,
+};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -125,24 +127,7 @@ impl Task {
 
     async fn take_report(&mut self, mut report: Report) {
         if let Some(newest) = report.closed.iter().map(|closed| closed.number).max() {
-            for closed in &report.closed {
-                let connection = &closed.connection;
-                tracing::info!(
-                    target: "myagent::access",
-                    instance = self.name(),
-                    connection_id = %connection.connection_id,
-                    client = %connection.client,
-                    strategy = connection.strategy.as_deref().unwrap_or("direct"),
-                    code = closed.code,
-                    moved = closed.moved,
-                    reason = closed.reason,
-                    messages_in = connection.messages_in,
-                    messages_out = connection.messages_out,
-                    bytes_in = connection.bytes_in,
-                    bytes_out = connection.bytes_out,
-                    "connection closed"
-                );
-            }
+            self.note_ended(&report.closed, newest);
             self.request(Request::AckClosed { up_to: newest }).await;
         }
         self.deps.clients.take(self.key, &report);
@@ -150,6 +135,19 @@ impl Task {
         let (name, now) = (self.name(), self.deps.config.clock.now());
         self.deps.connections.write(|connections| connections.take(self.key, &name, &mut report, now));
         self.report = report;
+    }
+
+    /// Those of them that have ended, each once: a runner repeats what was not acknowledged in time.
+    fn note_ended(&mut self, closed: &[Closed], newest: u64) {
+        let noted = self.runner.as_mut().map_or(0, |runner| {
+            let noted = runner.noted;
+            runner.noted = noted.max(newest);
+            noted
+        });
+        let name = self.name();
+        for closed in closed.iter().filter(|closed| closed.number > noted && !closed.moved) {
+            self.deps.config.access.ended(&name, closed);
+        }
     }
 
     /// How long a session without a client is known.

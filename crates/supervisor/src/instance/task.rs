@@ -60,6 +60,8 @@ pub(super) struct Runner {
     pub(super) drain_request: Option<u64>,
     /// Checks since it was last heard, and when the first of them was.
     pub(super) unanswered: (u32, Option<Instant>),
+    /// The newest closed connection that was taken note of.
+    pub(super) noted: u64,
 }
 
 pub(super) struct Task {
@@ -309,6 +311,7 @@ impl Task {
             stop_request: None,
             drain_request: None,
             unanswered: (0, None),
+            noted: 0,
         });
         if ready {
             self.tracker = Tracker::ready();

@@ -8,8 +8,8 @@ use myagent_core::wire::control::{
 };
 use myagent_core::{Clock, InstanceKey, ServiceId, StartId};
 use myagent_supervisor::{
-    Clients, Config, Deps, InstanceHandle, Observed, OpenConnections, Past, Ports, RunnerRecord, Sessions,
-    Update, Wanted, What, spawn, start_time,
+    AccessLog, Clients, Config, Deps, InstanceHandle, Observed, OpenConnections, Past, Ports, RunnerRecord,
+    Sessions, Update, Wanted, What, spawn, start_time,
 };
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -40,6 +40,7 @@ pub(crate) struct Stage {
     pub(crate) handle: InstanceHandle,
     pub(crate) last: Option<Observed>,
     pub(crate) records: Vec<String>,
+    pub(crate) access: AccessLog,
     updates: mpsc::Receiver<Update>,
     tasks: JoinSet<InstanceKey>,
 }
@@ -119,6 +120,7 @@ pub(crate) fn stage(service: Service, process: &Child, started: u64, ready: bool
         version: 1,
     };
     let (updates, receiver) = mpsc::channel(64);
+    let access = AccessLog::start(folder.path().join("access.log")).unwrap();
     let deps = Deps {
         config: Config {
             // Whatever is to be started here must fail, and clearing up finds no list of processes.
@@ -127,6 +129,7 @@ pub(crate) fn stage(service: Service, process: &Child, started: u64, ready: bool
             log_dir: folder.path().to_owned(),
             tree_dir: folder.path().to_owned(),
             journal_dir: folder.path().to_owned(),
+            access: access.clone(),
             clock: Arc::new(FixedClock),
             random: || 0.5,
             new_id: Uuid::now_v7,
@@ -142,7 +145,7 @@ pub(crate) fn stage(service: Service, process: &Child, started: u64, ready: bool
     let past = Past { runner: Some(record), restarts: 2, ..Past::default() };
     let mut tasks = JoinSet::new();
     let handle = spawn(&mut tasks, deps, wanted, past);
-    (Stage { folder, handle, last: None, records: Vec::new(), updates: receiver, tasks }, listener)
+    (Stage { folder, handle, last: None, records: Vec::new(), access, updates: receiver, tasks }, listener)
 }
 
 impl Stage {

@@ -1,12 +1,13 @@
 //! `/api/v1/manager/*`: the process itself. Only on the manager's own socket.
 
 pub(crate) mod listeners;
+mod log_level;
 mod shutdown;
 mod upgrade;
 
 use crate::Shared;
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 use std::sync::Arc;
 
 pub(crate) fn routes() -> Router<Arc<Shared>> {
@@ -14,4 +15,5 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/shutdown", post(shutdown::post))
         .route("/upgrade", post(upgrade::post))
         .route("/listeners", post(listeners::post))
+        .route("/log-level", get(log_level::get).put(log_level::put))
 }

@@ -1,5 +1,5 @@
-//! `GET /api/v1/services/{name or id}/logs?since=&grep=&tail=&follow=`: lines of output of all instances, oldest first;
-//! with `follow=true` as server-sent events, and new ones as they come.
+//! `GET /api/v1/services/{name or id}/logs?since=&until=&grep=&level=&tail=&follow=`: lines of output of all instances,
+//! oldest first; with `follow=true` as server-sent events, and new ones as they come.
 
 use crate::Ctx;
 use crate::error::{ApiError, Result};
@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use futures_util::stream;
 use jiff::Timestamp;
-use myagent_core::request::{LogLine, LogQuery};
+use myagent_core::logs::{LogLevel, LogLine, LogQuery};
 use myagent_core::view::Page;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -22,12 +22,20 @@ const MAX_TAIL: u32 = 10_000;
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogParams {
+    /// Only lines from this time on.
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
+    /// Only lines up to this time; not with `follow`.
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// Only lines that match this regular expression.
     grep: Option<String>,
+    /// Only lines that are at least so severe.
+    level: Option<LogLevel>,
     /// Most lines, the last ones; at most 10,000.
     #[param(minimum = 1, maximum = 10_000, default = 200)]
     tail: Option<u32>,
+    /// Server-sent events, and new lines as they come.
     follow: bool,
 }
 
@@ -53,8 +61,12 @@ pub(crate) async fn get(
         tail if (1..=MAX_TAIL).contains(&tail) => tail as usize,
         _ => return Err(ApiError::field("tail", format!("must be from 1 to {MAX_TAIL}"))),
     };
-    let query = LogQuery { since: params.since, grep: params.grep, tail: Some(tail) };
-    if params.follow {
+    let LogParams { since, until, grep, level, follow, .. } = params;
+    let query = LogQuery { since, until, grep, level, tail: Some(tail) };
+    if follow {
+        if until.is_some() {
+            return Err(ApiError::field("until", "cannot be used with follow, which has no end"));
+        }
         let lines = shared.control.follow_logs(&name, query).await?;
         let items = stream::unfold(lines, |mut lines| async move {
             let line = lines.recv().await?;

@@ -118,12 +118,12 @@ async fn be_manager(
     begin: &Begin,
 ) -> Result<()> {
     let Inheritance { held, unix, listeners } = inheritance;
-    crate::log::start(&held, &settings.log_level)?;
+    let log_level = crate::log::start(&held, &settings)?;
     let signals = Signals::new()?;
     let limit = Duration::from_secs_f64(settings.shutdown_timeout);
     let Begin { allow_sources, interval, is_waited_for, .. } = begin.clone();
     let overrides = Overrides { allow_sources, interval, is_waited_for };
-    let mut running = wire::start(held, settings, overrides, Some(unix))?;
+    let mut running = wire::start(held, settings, log_level, overrides, Some(unix))?;
     running.run_engine();
     if tokio::time::timeout(ATTACH, running.attached()).await.is_err() {
         tracing::warn!("not every instance was found again in time; clients are let in all the same");
