@@ -4,7 +4,7 @@
 //! and same origin on TCP). It decides nothing about services: every handler reads its request, calls one method of
 //! [`myagent_control::Handle`] or of the [`Manager`], and writes the answer.
 //!
-//! Where to go: one endpoint per file below [`v1`]; what surrounds every request is in `edge`; reading requests in
+//! Where to go: one endpoint per file below [`v1`]; what surrounds every request is in `edge`; [`metrics`] are made here, too; reading requests in
 //! `extract`; the accept loops in [`serve`].
 
 mod edge;
@@ -12,6 +12,7 @@ mod error;
 mod extract;
 mod fragments;
 mod manager;
+pub mod metrics;
 mod origin;
 mod probes;
 pub mod serve;
@@ -21,6 +22,7 @@ mod v1;
 pub use axum::Router;
 pub use manager::{Manager, OpenListener};
 
+use axum::middleware;
 use edge::Edge;
 use fragments::Fragments;
 use myagent_control::Handle;
@@ -47,6 +49,8 @@ pub struct ApiState {
     pub control: Handle,
     /// The process around it.
     pub manager: Arc<dyn Manager>,
+    /// Counts the requests of all routers.
+    pub requests: Arc<metrics::Requests>,
     /// Where the requests of this router come from.
     pub transport: Transport,
 }
@@ -55,6 +59,7 @@ pub struct ApiState {
 struct Shared {
     control: Handle,
     manager: Arc<dyn Manager>,
+    requests: Arc<metrics::Requests>,
     /// For the audit log: who asks through this transport.
     who: &'static str,
     fragments: Fragments,
@@ -66,7 +71,8 @@ type Ctx = axum::extract::State<Arc<Shared>>;
 
 /// All endpoints of one transport.
 pub fn router(state: ApiState) -> Router {
-    let ApiState { control, manager, transport } = state;
+    let ApiState { control, manager, requests, transport } = state;
+    let counting = middleware::from_fn_with_state(Arc::clone(&requests), metrics::count);
     let who = match transport {
         Transport::Unix => "cli",
         Transport::Tcp { .. } => "api",
@@ -74,13 +80,15 @@ pub fn router(state: ApiState) -> Router {
     let shared = Arc::new(Shared {
         control,
         manager,
+        requests,
         who,
         fragments: Fragments::default(),
         background: TaskTracker::new(),
     });
-    let mut routes = Router::new().merge(probes::routes()).nest("/api/v1", v1::routes());
+    let mut routes =
+        Router::new().merge(probes::routes()).merge(metrics::routes()).nest("/api/v1", v1::routes());
     if transport == Transport::Unix {
         routes = routes.nest("/api/v1/manager", v1::manager::routes());
     }
-    edge::around(routes.with_state(shared), Edge { transport })
+    edge::around(routes.with_state(shared), Edge { transport }).layer(counting)
 }

@@ -3,6 +3,7 @@
 
 mod commands;
 mod errors;
+mod metrics;
 mod settings;
 
 use anyhow::{Context, Result};
@@ -17,8 +18,12 @@ const MADE: &str =
 type Page = (&'static str, fn() -> String);
 
 /// Every page.
-const PAGES: &[Page] =
-    &[("cli.md", commands::page), ("settings.md", settings::page), ("errors.md", errors::page)];
+const PAGES: &[Page] = &[
+    ("cli.md", commands::page),
+    ("settings.md", settings::page),
+    ("errors.md", errors::page),
+    ("metrics.md", metrics::page),
+];
 
 /// Writes all of them into a folder, which is made if it is missing.
 pub(crate) fn write(folder: &Path) -> Result<()> {
