@@ -5,7 +5,7 @@
 //! [`myagent_control::Handle`] or of the [`Manager`], and writes the answer.
 //!
 //! Where to go: one endpoint per file below [`v1`]; what surrounds every request is in `edge`; reading requests in
-//! `extract`; the accept loops in [`serve`].
+//! `extract`; the document in [`document`]; the numbers in [`metrics`]; the accept loops in [`serve`].
 
 mod conditional;
 mod document;
@@ -14,6 +14,7 @@ mod error;
 mod extract;
 mod fragments;
 mod manager;
+pub mod metrics;
 mod origin;
 mod paging;
 mod probes;
@@ -25,6 +26,7 @@ pub use axum::Router;
 pub use document::openapi_json;
 pub use manager::{Manager, OpenListener};
 
+use axum::middleware;
 use edge::Edge;
 use fragments::Fragments;
 use myagent_control::Handle;
@@ -52,6 +54,8 @@ pub struct ApiState {
     pub control: Handle,
     /// The process around it.
     pub manager: Arc<dyn Manager>,
+    /// Counts the requests of all routers.
+    pub requests: Arc<metrics::Requests>,
     /// Where the requests of this router come from.
     pub transport: Transport,
 }
@@ -60,6 +64,7 @@ pub struct ApiState {
 struct Shared {
     control: Handle,
     manager: Arc<dyn Manager>,
+    requests: Arc<metrics::Requests>,
     /// For the audit log: who asks through this transport.
     who: &'static str,
     fragments: Fragments,
@@ -71,12 +76,16 @@ type Ctx = axum::extract::State<Arc<Shared>>;
 
 /// The endpoints that every transport offers, with their document.
 fn public_routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::with_openapi(document::base()).merge(probes::routes()).nest("/api/v1", v1::routes())
+    OpenApiRouter::with_openapi(document::base())
+        .merge(probes::routes())
+        .merge(metrics::routes())
+        .nest("/api/v1", v1::routes())
 }
 
 /// All endpoints of one transport.
 pub fn router(state: ApiState) -> Router {
-    let ApiState { control, manager, transport } = state;
+    let ApiState { control, manager, requests, transport } = state;
+    let counting = middleware::from_fn_with_state(Arc::clone(&requests), metrics::count);
     let who = match transport {
         Transport::Unix => "cli",
         Transport::Tcp { .. } => "api",
@@ -84,6 +93,7 @@ pub fn router(state: ApiState) -> Router {
     let shared = Arc::new(Shared {
         control,
         manager,
+        requests,
         who,
         fragments: Fragments::default(),
         background: TaskTracker::new(),
@@ -92,5 +102,5 @@ pub fn router(state: ApiState) -> Router {
     if transport == Transport::Unix {
         routes = routes.nest("/api/v1/manager", v1::manager::routes());
     }
-    edge::around(routes.with_state(shared), Edge { transport })
+    edge::around(routes.with_state(shared), Edge { transport }).layer(counting)
 }

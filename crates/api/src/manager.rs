@@ -3,6 +3,8 @@
 use futures_util::future::BoxFuture;
 use myagent_control::StopAll;
 use myagent_core::Problem;
+use myagent_core::front_door::FrontDoorStats;
+use myagent_core::process::ProcessStats;
 use myagent_core::request::ListenRequest;
 use myagent_core::routing::{ExplainRequest, Explanation};
 use myagent_core::view::{InfoView, UpgradeView};
@@ -13,6 +15,12 @@ use std::path::PathBuf;
 pub trait Manager: Send + Sync + 'static {
     /// Who and where it is, and what it listens on.
     fn info(&self) -> InfoView;
+
+    /// What the front door has counted.
+    fn front_door(&self) -> FrontDoorStats;
+
+    /// What the system knows of the process; none: it cannot be read.
+    fn process(&self) -> Option<ProcessStats>;
 
     /// Opens a listener for as long as the guard of the answer lives.
     fn listen(&self, request: ListenRequest) -> BoxFuture<'_, Result<OpenListener, Problem>>;

@@ -5,6 +5,7 @@ use myagent_api::{OpenListener, Router, Transport};
 use myagent_control::Handle;
 use myagent_core::Clock;
 use myagent_core::error::{Code, Problem};
+use myagent_core::front_door::FrontDoorStats;
 use myagent_core::request::{ListenRequest, ListenerKind};
 use myagent_core::routing::{ExplainRequest, Explanation, RoutingSnapshot};
 use myagent_core::settings::Settings;
@@ -118,6 +119,12 @@ impl Listeners {
         let proxy = self.proxy.lock().unwrap_or_else(PoisonError::into_inner);
         let Requests { served, failed } = proxy.as_ref().map(Proxy::requests).unwrap_or_default();
         PlainRequestsView { served, failed }
+    }
+
+    /// What the front door has counted.
+    pub(crate) fn front_door(&self) -> FrontDoorStats {
+        let proxy = self.proxy.lock().unwrap_or_else(PoisonError::into_inner);
+        proxy.as_ref().map(Proxy::stats).unwrap_or_default()
     }
 
     /// Opens one. It closes when the guard in the answer is dropped. `is_guest`: for another process.

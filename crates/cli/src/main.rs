@@ -16,6 +16,7 @@ mod lifecycle;
 mod listeners;
 mod log;
 mod output;
+mod own_process;
 mod progress;
 mod reference;
 mod source;

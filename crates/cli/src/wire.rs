@@ -6,11 +6,14 @@ use crate::lifecycle::Held;
 use crate::lifecycle::upgrade::{self, messages::PassedListener};
 use crate::listeners::Listeners;
 use crate::log::LogLevel;
+use crate::own_process;
 use anyhow::{Context, Result};
 use myagent_api::{ApiState, Manager, OpenListener, Transport};
 use myagent_control::{Engine, Handle, StopAll, SweepInterval};
 use myagent_core::Clock;
 use myagent_core::error::{FieldError, Problem};
+use myagent_core::front_door::FrontDoorStats;
+use myagent_core::process::ProcessStats;
 use myagent_core::request::ListenRequest;
 use myagent_core::routing::{ExplainRequest, Explanation};
 use myagent_core::settings::Settings;
@@ -161,14 +164,16 @@ pub(crate) fn start(
         info,
         ended,
     });
+    let requests = Arc::new(myagent_api::metrics::Requests::default());
     listeners.serve_api_with({
-        let (control, process) = (control.clone(), Arc::clone(&process));
+        let (control, process, requests) = (control.clone(), Arc::clone(&process), Arc::clone(&requests));
         move |transport| {
-            myagent_api::router(ApiState { control: control.clone(), manager: process.clone(), transport })
+            let (control, requests) = (control.clone(), Arc::clone(&requests));
+            myagent_api::router(ApiState { control, manager: process.clone(), requests, transport })
         }
     });
-    let router =
-        myagent_api::router(ApiState { control, manager: process.clone(), transport: Transport::Unix });
+    let transport = Transport::Unix;
+    let router = myagent_api::router(ApiState { control, manager: process.clone(), requests, transport });
     tasks.spawn(async move {
         if let Err(error) = myagent_api::serve::serve_unix(socket, router, unix_closing).await {
             tracing::error!(%error, "the manager's socket failed");
@@ -299,6 +304,14 @@ impl Manager for Process {
             plain_requests: self.listeners.plain_requests(),
             ..self.info.clone()
         }
+    }
+
+    fn front_door(&self) -> FrontDoorStats {
+        self.listeners.front_door()
+    }
+
+    fn process(&self) -> Option<ProcessStats> {
+        own_process::stats()
     }
 
     fn listen(&self, request: ListenRequest) -> Boxed<'_, Result<OpenListener, Problem>> {

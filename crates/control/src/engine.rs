@@ -19,7 +19,7 @@ use myagent_core::routing::{RoutingSnapshot, Strategy};
 use myagent_core::{Clock, InstanceKey, ServiceId};
 use myagent_store::{HealthCheck, Store, StoreError};
 use myagent_supervisor::{
-    Clients, Command as InstanceCommand, Deps, OpenConnections, Past, Ports, Sessions, Update, What,
+    Clients, Command as InstanceCommand, Deps, OpenConnections, Past, Ports, Sampled, Sessions, Update, What,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -145,6 +145,7 @@ impl Engine {
                 connections,
                 clients,
                 sessions,
+                sampled: Sampled::default(),
             },
             allow_sources: config.allow_sources,
             default_strategy: config.default_strategy,

@@ -39,7 +39,10 @@ pub(crate) async fn accept(thread: Rc<Thread>, listener: Watched) {
             // More clients here than allowed: the others wait in the kernel's queue.
             thread.crowd.room().await;
             match listener.async_io(Interest::READABLE, accept_one).await {
-                Ok((socket, peer)) => arrive::first_look(&thread, socket, peer),
+                Ok((socket, peer)) => {
+                    thread.counters.accepted();
+                    arrive::first_look(&thread, socket, peer);
+                }
                 Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {
                     if last_logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {

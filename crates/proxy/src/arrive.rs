@@ -13,6 +13,7 @@ use crate::proxy_protocol;
 use crate::route::{self, Step};
 use crate::thread::Thread;
 use myagent_core::ConnectionId;
+use myagent_core::front_door::Turned;
 use myagent_core::origin;
 use myagent_core::wire::handover::MAX_HEAD;
 use rustix::io::Errno;
@@ -21,24 +22,24 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Serves a client that was accepted.
 pub(crate) fn first_look(thread: &Rc<Thread>, socket: OwnedFd, peer: SocketAddr) {
-    let seat = thread.crowd.seat();
+    let (seat, since) = (thread.crowd.seat(), Instant::now());
     let mut bytes = Vec::new();
     {
         let mut scratch = thread.scratch.borrow_mut();
         match rustix::net::recv(&socket, &mut scratch[..MAX_HEAD], RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => return,
+            Ok((_, 0)) => return thread.counters.left(),
             Ok((_, count)) => bytes.extend_from_slice(&scratch[..count]),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => return,
+            Err(_) => return thread.counters.left(),
         }
     }
     let connection_id = ConnectionId((thread.shared.random_id)());
     let socket = Socket::Plain(socket);
-    let mut client = Client { connection_id, socket, peer, bytes, head_len: 0, seat };
+    let mut client = Client { connection_id, socket, peer, bytes, head_len: 0, since, seat };
     let config = &thread.shared.config;
     let is_announced = config.proxy_protocol && config.trusted_proxies.contains(peer.ip());
     if !is_announced
@@ -114,12 +115,18 @@ async fn serve(thread: Rc<Thread>, client: Client, mut peer: SocketAddr, mut is_
         };
         let head = match read {
             Ok(head) => head,
+            // Between two requests a client may leave when it likes, or be forgotten.
+            Err(HeadError::Left | HeadError::Late) if is_between && client.bytes.is_empty() => return,
             Err(error) => return Box::pin(give_up(&thread, client, &error)).await,
         };
+        client.since = Instant::now();
         introduce(&thread, &mut client, peer, &head);
         let is_welcome = is_welcome(&thread, &head);
         let answer = match head.kind {
-            _ if !is_welcome => Answer::foreign_origin(head.origin.as_deref().unwrap_or_default()),
+            _ if !is_welcome => {
+                thread.counters.turned_away(Turned::Origin);
+                Answer::foreign_origin(head.origin.as_deref().unwrap_or_default())
+            }
             Kind::Health => Answer::health(),
             Kind::WebSocket | Kind::EventStream => {
                 if let Err(denied) = route::admit(&thread, &client) {
@@ -163,6 +170,7 @@ async fn in_time<T>(
 
 /// Tells a client whose request cannot be read why, if it asked for an answer.
 async fn give_up(thread: &Thread, client: Client, error: &HeadError) {
+    thread.counters.bad_head(error);
     // A browser opens connections in advance and says nothing on them.
     let said_nothing = client.bytes.is_empty();
     if let Some(answer) = Answer::bad_head(error).filter(|_| !said_nothing)

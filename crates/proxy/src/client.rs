@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// A client.
 pub(crate) struct Client {
@@ -18,6 +19,8 @@ pub(crate) struct Client {
     /// The head and what came behind it.
     pub(crate) bytes: Vec<u8>,
     pub(crate) head_len: usize,
+    /// When it was accepted; once it has a task, when its request was complete; or when it was given back.
+    pub(crate) since: Instant,
     /// Given up with the socket, so that clients in the hands of a runner that does not answer keep nobody out.
     #[expect(dead_code, reason = "held, not read")]
     pub(crate) seat: Seat,

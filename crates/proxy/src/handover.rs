@@ -210,6 +210,7 @@ impl Link {
                 if !self.channel.initialized() {
                     thread.runners.remove(self);
                 }
+                thread.counters.unreached();
                 thread.failed(self.key, self.start_id);
                 if error.kind() == io::ErrorKind::TimedOut {
                     self.mark_silent(thread);
@@ -229,8 +230,9 @@ impl Link {
         journey: Journey,
     ) {
         thread.shared.admission.clients.handed_over(client.connection_id, client.peer.ip());
-        let token = thread.tasks.token();
-        let pending = Pending { journey, session, sent_at: Instant::now(), is_late: false, token };
+        let (token, sent_at) = (thread.tasks.token(), Instant::now());
+        thread.counters.handed_over(client.since, sent_at);
+        let pending = Pending { journey, session, sent_at, is_late: false, token };
         self.pending.borrow_mut().insert(client.connection_id, pending);
         drop(client);
         if !self.is_watched.replace(true) {
@@ -265,6 +267,7 @@ impl Link {
         if is_new {
             tracing::warn!(instance = ?self.key, "a runner does not answer; it gets no more clients until it does");
             thread.runners.silent.borrow_mut().push(self.key);
+            thread.counters.silent();
             thread.shared.tell(ProxyEvent::RunnerSilent { key: self.key });
         }
         is_new
@@ -355,6 +358,7 @@ fn dispatch(thread: &Rc<Thread>, link: &Rc<Link>, up: Up, raw: &[u8], descriptor
         Up::GivenBack { offer, reason, detail } => {
             let pending = link.pending.borrow_mut().remove(&offer.connection_id);
             thread.shared.admission.clients.given_back(offer.connection_id);
+            thread.counters.given_back(reason);
             thread.shared.tell(ProxyEvent::GivenBack { key: link.key, reason });
             if is_failure(reason) {
                 thread.failed(link.key, link.start_id);
@@ -408,6 +412,7 @@ fn client_of(thread: &Thread, offer: &Offer, raw: &[u8], descriptor: Option<Owne
         peer: offer.client,
         bytes: raw.to_vec(),
         head_len: offer.head_len,
+        since: Instant::now(),
         seat: thread.crowd.seat(),
     })
 }

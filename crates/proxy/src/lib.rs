@@ -13,13 +13,15 @@
 //! answer. A client that is slow, or has to wait, gets a task: `arrive` reads its requests, `route` takes it on, where nobody
 //! can serve now in the one `queue` of all threads; where nobody will, `refuse` (WebSocket) or `answer` (plain HTTP) tells it
 //! so. `crowd` bounds how many of them there are. A plain request is not handed over: `plain` carries it to the chosen agent
-//! and the answer back, and then the client's connection is here for its next request.
+//! and the answer back, and then the client's connection is here for its next request. What happens is counted on the way
+//! (`counters`).
 
 mod accept;
 mod admission;
 mod answer;
 mod arrive;
 mod client;
+mod counters;
 mod crowd;
 mod handover;
 mod head;

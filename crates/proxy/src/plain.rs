@@ -18,6 +18,7 @@ use crate::route::{self, Chosen};
 use crate::thread::Thread;
 use exchange::{Exchange, Failure, Outcome};
 use myagent_core::ConnectionId;
+use myagent_core::front_door::Turned;
 use myagent_core::http::Upstream;
 use myagent_core::http::request::{self, Caller, Destination, Plain};
 use myagent_core::routing::{PoolId, SharedLoad};
@@ -47,6 +48,7 @@ pub(crate) async fn serve(thread: &Rc<Thread>, mut client: Client, head: &Head) 
     let plain = match request::plain(&client.bytes[..client.head_len]) {
         Ok(plain) => plain,
         Err(error) => {
+            thread.counters.turned_away(Turned::BadRequest);
             tell(thread, client, head, &Answer::bad_request(error.to_string())).await;
             return None;
         }
@@ -56,6 +58,7 @@ pub(crate) async fn serve(thread: &Rc<Thread>, mut client: Client, head: &Head) 
         return None;
     }
     let Some(_room) = Room::take(thread) else {
+        thread.counters.turned_away(Turned::TooManyRequests);
         let reason = "too many plain requests are under way".to_owned();
         let answer = Answer::unavailable(reason, thread.shared.jittered(RETRY_AFTER));
         tell(thread, client, head, &answer).await;
@@ -72,7 +75,10 @@ pub(crate) async fn serve(thread: &Rc<Thread>, mut client: Client, head: &Head) 
                     thread.shared.tell(ProxyEvent::RequestFailed { key, reason: reason.clone() });
                     journey.not_reached(key, reason);
                 }
-                None => return None,
+                None => {
+                    thread.counters.left();
+                    return None;
+                }
             },
             Chosen::Nobody(reason, recoverable) => {
                 if journey.met_failure() {

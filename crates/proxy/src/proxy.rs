@@ -1,6 +1,7 @@
 //! The handle: starts the threads, opens and closes listeners on all of them, ends them.
 
 use crate::admission::Admission;
+use crate::counters::{self, Counters};
 use crate::loads::Table;
 use crate::queue::Queue;
 use crate::thread::{self, Command};
@@ -9,6 +10,7 @@ use crate::{ProxyConfig, ProxyEvent};
 use myagent_core::Clock;
 use myagent_core::clients::OpenClients;
 use myagent_core::clock::Tick;
+use myagent_core::front_door::FrontDoorStats;
 use myagent_core::routing::{ExplainRequest, Explanation, KnownSessions, RoutingSnapshot};
 use std::fmt;
 use std::io;
@@ -75,6 +77,11 @@ impl Shared {
         }
     }
 
+    /// Events that were dropped because nobody took them in time.
+    pub(crate) fn hints_dropped(&self) -> u64 {
+        self.events_dropped.load(Ordering::Relaxed)
+    }
+
     /// A random duration from `from` to twice that, so that clients turned away together do not come back together.
     pub(crate) fn jittered(&self, from: Duration) -> Duration {
         let fraction = f64::from((self.random_id)().as_u128() as u32) / f64::from(u32::MAX);
@@ -100,6 +107,7 @@ impl Default for Known {
 struct Inner {
     shared: Arc<Shared>,
     threads: Vec<mpsc::Sender<Command>>,
+    counters: Vec<Arc<Counters>>,
     next_listener: AtomicU64,
 }
 
@@ -142,18 +150,19 @@ impl Proxy {
             requests: RequestCounters::default(),
             config,
         });
+        let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
         let mut threads = Vec::with_capacity(count);
-        for number in 0..count {
+        for (number, counters) in counters.iter().cloned().enumerate() {
             let (sender, commands) = mpsc::channel(COMMANDS);
             let (made, outcome) = std::sync::mpsc::sync_channel(1);
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
                 .name(format!("proxy-{number}"))
-                .spawn(move || thread::run(&made, shared, commands))?;
+                .spawn(move || thread::run(&made, shared, counters, commands))?;
             outcome.recv().map_err(|_| io::Error::other("a thread ended at its start"))??;
             threads.push(sender);
         }
-        Ok(Self { inner: Arc::new(Inner { shared, threads, next_listener: AtomicU64::new(1) }) })
+        Ok(Self { inner: Arc::new(Inner { shared, threads, counters, next_listener: AtomicU64::new(1) }) })
     }
 
     /// Accepts clients from a listening socket on every thread, until [`Proxy::close`]. When this returns `Ok`, all threads
@@ -232,6 +241,11 @@ impl Proxy {
 
     /// Events that were dropped because nobody took them in time.
     pub fn events_dropped(&self) -> u64 {
-        self.inner.shared.events_dropped.load(Ordering::Relaxed)
+        self.inner.shared.hints_dropped()
+    }
+
+    /// Everything that was counted since the start.
+    pub fn stats(&self) -> FrontDoorStats {
+        counters::sums(&self.inner.counters, &self.inner.shared)
     }
 }

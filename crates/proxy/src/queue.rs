@@ -3,11 +3,14 @@
 //! Only the first of a pool tries to get an instance; when it leaves, served or not, the next one's turn comes. Nothing
 //! here decides when trying makes sense or how long a client waits (`client` does).
 
+use crate::counters::BOUNDS;
 use myagent_core::routing::PoolId;
+use myagent_core::spread::{SharedSpread, Spread};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The queue of the whole proxy.
 pub(crate) struct Queue {
@@ -15,6 +18,8 @@ pub(crate) struct Queue {
     /// Clients in `pools`; readable without the lock, because every client asks.
     waiting: AtomicUsize,
     pools: Mutex<Pools>,
+    /// How long those waited who have left.
+    waits: SharedSpread<{ BOUNDS.len() }>,
 }
 
 #[derive(Default)]
@@ -34,11 +39,13 @@ pub(crate) struct Place {
     pool: PoolId,
     ticket: u64,
     turn: Arc<Notify>,
+    since: Instant,
 }
 
 impl Queue {
     pub(crate) fn new(size: u32) -> Self {
-        Self { size: size as usize, waiting: AtomicUsize::new(0), pools: Mutex::default() }
+        let waits = SharedSpread::new(&BOUNDS);
+        Self { size: size as usize, waiting: AtomicUsize::new(0), pools: Mutex::default(), waits }
     }
 
     fn pools(&self) -> MutexGuard<'_, Pools> {
@@ -48,6 +55,11 @@ impl Queue {
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How long clients have waited.
+    pub(crate) fn waits(&self) -> Spread {
+        self.waits.read()
     }
 
     /// Whether somebody waits for this pool, so that a newcomer must not overtake.
@@ -68,7 +80,7 @@ impl Queue {
         pools.by_pool.entry(pool).or_default().push_back(waiter);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         drop(pools);
-        Some(Place { queue: Arc::clone(self), pool, ticket, turn })
+        Some(Place { queue: Arc::clone(self), pool, ticket, turn, since: Instant::now() })
     }
 }
 
@@ -88,6 +100,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.queue.waits.record(self.since.elapsed());
         let mut pools = self.queue.pools();
         let Some(waiters) = pools.by_pool.get_mut(&self.pool) else { return };
         let Some(index) = waiters.iter().position(|waiter| waiter.ticket == self.ticket) else { return };

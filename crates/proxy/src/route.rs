@@ -11,6 +11,7 @@ use crate::journey::{Journey, MAX_TRIES};
 use crate::refuse::{self, Refused};
 use crate::thread::Thread;
 use crate::ticks::{Counting, Peeking};
+use myagent_core::front_door::Turned;
 use myagent_core::routing::{Decision, PoolId, Ticks, decide};
 use std::pin::pin;
 use std::rc::Rc;
@@ -84,6 +85,7 @@ pub(crate) async fn choose(
 ) -> Chosen {
     loop {
         if journey.has_failed() {
+            thread.counters.turned_away(Turned::InstanceFailed);
             return Chosen::Nobody(journey.last.take().unwrap_or_default(), true);
         }
         // Made before the decision, so that no change after it is missed.
@@ -107,17 +109,20 @@ pub(crate) async fn choose(
                 reason
             }
             Step::Refuse(reason, recoverable) => {
+                thread.counters.turned_away(Turned::NoInstance);
                 return Chosen::Nobody(journey.last.take().unwrap_or(reason), recoverable);
             }
         };
         let reason = journey.last.take().unwrap_or(reason);
         if journey.is_final {
+            thread.counters.turned_away(Turned::InstanceFailed);
             return Chosen::Nobody(reason, true);
         }
         if journey.place.is_none() {
             journey.place = thread.shared.queue.join(*pool);
         }
         let Some(place) = &journey.place else {
+            thread.counters.turned_away(Turned::QueueFull);
             return Chosen::Nobody(format!("{reason}, and no more clients may wait"), true);
         };
         let wait = thread.shared.config.queue_timeout;
@@ -127,11 +132,17 @@ pub(crate) async fn choose(
             () = &mut changed => None,
             () = place.turn() => None,
             () = sleep(TRY_EVERY), if is_first => None,
-            () = sleep_until(until) => Some(reason),
-            () = thread.closing.cancelled() => Some("the manager is shutting down".to_owned()),
-            () = client.left() => return Chosen::Left,
+            () = sleep_until(until) => Some((Turned::QueueTimeout, reason)),
+            () = thread.closing.cancelled() => {
+                Some((Turned::ShuttingDown, "the manager is shutting down".to_owned()))
+            }
+            () = client.left() => {
+                thread.counters.left();
+                return Chosen::Left;
+            }
         };
-        if let Some(reason) = in_vain {
+        if let Some((why, reason)) = in_vain {
+            thread.counters.turned_away(why);
             return Chosen::Nobody(reason, true);
         }
         journey.tried.clear();

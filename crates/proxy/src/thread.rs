@@ -3,6 +3,7 @@
 use crate::ProxyEvent;
 use crate::accept;
 use crate::admission::Denied;
+use crate::counters::Counters;
 use crate::crowd::Crowd;
 use crate::handover::Runners;
 use crate::loads::View;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
 /// What the tasks of one thread share.
 pub(crate) struct Thread {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Arc<Counters>,
     /// The newest snapshot and its loads; never borrowed across an await.
     pub(crate) view: RefCell<View>,
     /// Memory of decisions; never borrowed across an await.
@@ -73,7 +75,12 @@ pub(crate) struct Thread {
 }
 
 /// The thread's whole life. Whether it could begin is told first.
-pub(crate) fn run(made: &SyncSender<io::Result<()>>, shared: Arc<Shared>, commands: mpsc::Receiver<Command>) {
+pub(crate) fn run(
+    made: &SyncSender<io::Result<()>>,
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    commands: mpsc::Receiver<Command>,
+) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = match builder.enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
@@ -86,7 +93,7 @@ pub(crate) fn run(made: &SyncSender<io::Result<()>>, shared: Arc<Shared>, comman
     // A task like the others: what is given to `block_on` itself is polled whenever anything at all happens.
     let done = runtime.block_on(async {
         // It is never cancelled; if it panics, so does the thread.
-        spawn_local(serve(shared, commands))
+        spawn_local(serve(shared, counters, commands))
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     });
@@ -98,7 +105,11 @@ pub(crate) fn run(made: &SyncSender<io::Result<()>>, shared: Arc<Shared>, comman
 }
 
 /// Carries out commands until the shutdown (whose answer it returns) or until the last handle is gone.
-async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Option<oneshot::Sender<()>> {
+async fn serve(
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    mut commands: mpsc::Receiver<Command>,
+) -> Option<oneshot::Sender<()>> {
     let mut snapshots = shared.snapshots.clone();
     let view = shared.loads.catch_up(|| Arc::clone(&snapshots.borrow_and_update()), shared.now());
     let thread = Rc::new(Thread {
@@ -117,6 +128,7 @@ async fn serve(shared: Arc<Shared>, mut commands: mpsc::Receiver<Command>) -> Op
         requests: Cell::new(0),
         finishing: CancellationToken::new(),
         closing: CancellationToken::new(),
+        counters,
         shared,
     });
     spawn_local(follow(Rc::clone(&thread), snapshots));
@@ -241,6 +253,7 @@ impl Thread {
 
     /// Notes that a client was not let in; the control plane is told once a second.
     pub(crate) fn denied(&self, denied: &Denied) {
+        self.counters.denied(denied);
         let (now, (since, count)) = (self.shared.now(), self.denied.get());
         if count > 0 && now.saturating_sub(since) < Duration::from_secs(1) {
             self.denied.set((since, count + 1));
@@ -277,6 +290,7 @@ impl Thread {
         };
         if load.failed(now, has_others) {
             tracing::warn!(instance = ?key, "an instance failed several clients in a row; it gets none for a while");
+            self.counters.ejected();
             self.shared.tell(ProxyEvent::Ejected { key });
         }
     }

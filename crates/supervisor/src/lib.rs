@@ -23,6 +23,7 @@ mod observed;
 mod ports;
 mod probe;
 mod process;
+mod sampled;
 mod sessions;
 
 pub use access::AccessLog;
@@ -33,6 +34,7 @@ pub use instance::{Command, Deps, InstanceHandle, Past, Wanted, spawn};
 pub use observed::{HealthCheck, Observed, RunnerRecord, Update, What};
 pub use ports::{Ports, binds, port_holder};
 pub use process::start_time;
+pub use sampled::Sampled;
 pub use sessions::Sessions;
 
 use myagent_core::Clock;

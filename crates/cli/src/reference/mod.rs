@@ -3,6 +3,7 @@
 
 mod commands;
 mod errors;
+mod metrics;
 mod settings;
 
 use anyhow::{Context, Result};
@@ -17,8 +18,12 @@ const MADE: &str =
 type Page = (&'static str, fn() -> String);
 
 /// Every page.
-const PAGES: &[Page] =
-    &[("cli.md", commands::page), ("settings.md", settings::page), ("errors.md", errors::page)];
+const PAGES: &[Page] = &[
+    ("cli.md", commands::page),
+    ("settings.md", settings::page),
+    ("errors.md", errors::page),
+    ("metrics.md", metrics::page),
+];
 
 /// The OpenAPI document, which is no page.
 const DOCUMENT: &str = "openapi.json";

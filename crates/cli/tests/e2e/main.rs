@@ -25,6 +25,7 @@ mod limits;
 mod logs;
 mod manager_dies;
 mod many_sessions;
+mod metrics;
 mod moving;
 mod moving_dies;
 mod nothing_left;

@@ -201,6 +201,32 @@ pub enum Refusal {
     UnknownSession,
 }
 
+impl Refusal {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::Full,
+        Self::Draining,
+        Self::NotReady,
+        Self::ConnectFailed,
+        Self::UpstreamError,
+        Self::BadRequest,
+        Self::UnknownSession,
+    ];
+
+    /// The word, as on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Draining => "draining",
+            Self::NotReady => "not_ready",
+            Self::ConnectFailed => "connect_failed",
+            Self::UpstreamError => "upstream_error",
+            Self::BadRequest => "bad_request",
+            Self::UnknownSession => "unknown_session",
+        }
+    }
+}
+
 /// Why a message could not be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
 
 mod admission;
+mod counts;
 mod hand_over;
 mod kit;
 mod life;

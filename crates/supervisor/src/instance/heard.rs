@@ -8,7 +8,7 @@ use myagent_core::health::{Change, Health, Probe, Tracker};
 use myagent_core::lifecycle::{Event, State};
 use myagent_core::probe::Ready;
 use myagent_core::wire::control::{
-    Answer, Closed, Drained, Phase, Report, Request, RunnerEvent, RunnerLine, Status,
+    Answer, Closed, Connection, Drained, Phase, Report, Request, RunnerEvent, RunnerLine, Status,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,6 +17,11 @@ use tokio::time::Instant;
 const SILENT_CHECKS: u32 = 3;
 /// …for at least this long hangs.
 const SILENT_FOR: Duration = Duration::from_secs(5);
+
+/// Which connection, for an event.
+fn in_words(connection: &Connection) -> String {
+    format!("{} from {}", connection.connection_id, connection.client)
+}
 
 impl Task {
     pub(super) async fn line(&mut self, line: RunnerLine) {
@@ -127,9 +132,10 @@ impl Task {
 
     async fn take_report(&mut self, mut report: Report) {
         if let Some(newest) = report.closed.iter().map(|closed| closed.number).max() {
-            self.note_ended(&report.closed, newest);
+            self.note_ended(&report.closed, newest).await;
             self.request(Request::AckClosed { up_to: newest }).await;
         }
+        self.note_begun(&report).await;
         self.deps.clients.take(self.key, &report);
         self.deps.sessions.take(self.key, &report, self.keep_sessions());
         let (name, now) = (self.name(), self.deps.config.clock.now());
@@ -138,7 +144,7 @@ impl Task {
     }
 
     /// Those of them that have ended, each once: a runner repeats what was not acknowledged in time.
-    fn note_ended(&mut self, closed: &[Closed], newest: u64) {
+    async fn note_ended(&mut self, closed: &[Closed], newest: u64) {
         let noted = self.runner.as_mut().map_or(0, |runner| {
             let noted = runner.noted;
             runner.noted = noted.max(newest);
@@ -147,6 +153,34 @@ impl Task {
         let name = self.name();
         for closed in closed.iter().filter(|closed| closed.number > noted && !closed.moved) {
             self.deps.config.access.ended(&name, closed);
+            if self.deps.sampled.take(Instant::now()) {
+                let Closed { connection, code, reason, closed_at, .. } = closed;
+                let seconds = closed_at.duration_since(connection.connected_at).as_secs();
+                let reason = if reason.is_empty() { String::new() } else { format!(" {reason:?}") };
+                let why = format!("{} after {seconds} s: {code}{reason}", in_words(connection));
+                self.tell(What::Record { kind: "connection.closed".into(), why }).await;
+            }
+        }
+    }
+
+    /// Tells of new ones. What a runner says first after a manager's start is not new.
+    async fn note_begun(&mut self, report: &Report) {
+        if report.full {
+            return;
+        }
+        for connection in &report.open {
+            let id = connection.connection_id;
+            let is_new =
+                connection.moves == 0 && self.deps.connections.read(|known| known.owner(id).is_none());
+            if is_new && self.deps.sampled.take(Instant::now()) {
+                let how = match (&connection.rule, &connection.strategy) {
+                    (Some(rule), _) => format!("by rule {rule:?}"),
+                    (None, Some(strategy)) => format!("by {strategy}"),
+                    (None, None) => "directly".to_owned(),
+                };
+                let why = format!("{} {how}", in_words(connection));
+                self.tell(What::Record { kind: "connection.opened".into(), why }).await;
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod task;
 
 use crate::observed::{HealthCheck, RunnerRecord, Update};
 use crate::ports::Ports;
+use crate::sampled::Sampled;
 use crate::{Clients, Config, OpenConnections, Sessions};
 use myagent_core::InstanceKey;
 use myagent_core::service::Service;
@@ -88,6 +89,8 @@ pub struct Deps {
     pub clients: Clients,
     /// Where it is noted which instance has which session.
     pub sessions: Sessions,
+    /// Which connections get an event of their own.
+    pub sampled: Sampled,
 }
 
 /// What is known of an instance from before this manager.

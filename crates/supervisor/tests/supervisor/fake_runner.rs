@@ -140,6 +140,7 @@ pub(crate) fn stage(service: Service, process: &Child, started: u64, ready: bool
         connections: OpenConnections::default(),
         clients: Clients::default(),
         sessions: Sessions::default(),
+        sampled: Default::default(),
     };
     let wanted = Wanted { service: Arc::new(service), secrets: Arc::default(), index: 0 };
     let past = Past { runner: Some(record), restarts: 2, ..Past::default() };
