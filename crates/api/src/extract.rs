@@ -81,6 +81,10 @@ fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Reads one value out of a body; every field at fault is named.
 pub(crate) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    // Serde would read a list as the fields in their order.
+    if !value.is_object() {
+        return Err(ApiError::field("body", "must be a JSON object"));
+    }
     let error = match serde_json::from_value(value.clone()) {
         Ok(read) => return Ok(read),
         Err(error) => error.to_string(),

@@ -36,7 +36,7 @@ pub enum Code {
     RuleNotFound,
     /// A rule has that name.
     RuleAlreadyExists,
-    /// The health check could not be made or failed.
+    /// Health could not be checked: nothing of the service runs.
     HealthCheckFailed,
     /// No new process could take over; the old one goes on.
     UpgradeFailed,
@@ -113,7 +113,7 @@ impl Code {
             Self::ConnectionNotFound => "no connection of that id",
             Self::RuleNotFound => "no rule of that name or id",
             Self::RuleAlreadyExists => "a rule has that name",
-            Self::HealthCheckFailed => "the health check could not be made or failed",
+            Self::HealthCheckFailed => "health could not be checked: nothing of the service runs",
             Self::UpgradeFailed => "no new process could take over; the old one goes on",
             Self::ShuttingDown => "the manager is ending",
             Self::AlreadyListening => "a listener is open already",
@@ -142,15 +142,14 @@ impl Code {
             | Self::RuleAlreadyExists
             | Self::PortInUse
             | Self::AlreadyListening
+            | Self::HealthCheckFailed
             | Self::IdempotencyKeyReused => 409,
             Self::PreconditionFailed => 412,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
-            Self::ServiceStartFailed
-            | Self::ServiceStopFailed
-            | Self::HealthCheckFailed
-            | Self::AgentFailed
-            | Self::UpgradeFailed => 502,
+            Self::ServiceStartFailed | Self::ServiceStopFailed | Self::AgentFailed | Self::UpgradeFailed => {
+                502
+            }
             Self::InsufficientResources | Self::RoutingFailed | Self::ShuttingDown | Self::StorageFailed => {
                 503
             }

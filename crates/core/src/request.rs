@@ -231,7 +231,13 @@ fn finish<T: serde::de::DeserializeOwned>(
         }
     }
     field::<String>(&map, "name", &mut errors);
-    field::<Source>(&map, "source", &mut errors);
+    match map.get("source") {
+        // Serde would read a list as its fields in their order.
+        Some(source) if !source.is_object() => {
+            errors.push(FieldError::new("source", format!("must be an object, not {}", kind(source))));
+        }
+        _ => field::<Source>(&map, "source", &mut errors),
+    }
     field::<bool>(&map, "auto_start", &mut errors);
     field::<Option<String>>(&map, "description", &mut errors);
     field::<Option<String>>(&map, "host", &mut errors);

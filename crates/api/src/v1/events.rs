@@ -44,7 +44,7 @@ pub(crate) struct EventQuery {
     operation_id = "list_events",
     tag = "events",
     params(EventQuery, ("Last-Event-ID" = Option<i64>, Header, description = "The id of the last event that was received.")),
-    responses((status = 200, description = "Events.", content((Page<Event> = "application/json"), (String = "text/event-stream"))))
+    responses((status = 200, description = "Events.", content((Page<Event> = "application/json"), (String = "text/event-stream"))), (status = 404))
 )]
 pub(crate) async fn get(
     State(shared): Ctx,
@@ -52,25 +52,25 @@ pub(crate) async fn get(
     closing: Closing,
     headers: HeaderMap,
 ) -> Result<Response> {
+    let last_seen = last_event_id(&headers)?;
     let filter = query.filter()?;
+    let filter = EventFilter { after_id: last_seen.or(filter.after_id), ..filter };
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if text(header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream")) {
-        let last_seen = headers.get("last-event-id").map(|id| id.to_str().ok()?.trim().parse::<i64>().ok());
-        let last_seen = match last_seen {
-            Some(None) => {
-                return Err(ApiError::field("Last-Event-ID", "must be the id of an event, a whole number"));
-            }
-            Some(seen) => seen,
-            None => None,
-        };
         let begins_with = query.limit.is_some().then_some(filter.limit).flatten();
-        let filter = EventFilter { after_id: last_seen.or(filter.after_id), ..filter };
         let items = follow(shared.control.clone(), filter, begins_with).await?;
         return Ok(sse::respond(items, &closing));
     }
     let limit = filter.limit.unwrap_or_default();
     let events = shared.control.events(filter).await?;
     Ok(Json(Page::cut(events, limit, 0)).into_response())
+}
+
+/// Where a stream broke.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>> {
+    let Some(id) = headers.get("last-event-id") else { return Ok(None) };
+    let id = id.to_str().ok().and_then(|id| id.trim().parse().ok());
+    id.map(Some).ok_or_else(|| ApiError::field("Last-Event-ID", "must be the id of an event, a whole number"))
 }
 
 impl EventQuery {

@@ -43,7 +43,7 @@ pub(crate) struct ListQuery {
     operation_id = "list_connections",
     tag = "connections",
     params(ListQuery),
-    responses((status = 200, description = "A page of connections.", body = Page<ConnectionView>))
+    responses((status = 200, description = "A page of connections.", body = Page<ConnectionView>), (status = 404))
 )]
 pub(crate) async fn get(
     State(shared): Ctx,

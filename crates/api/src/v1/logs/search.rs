@@ -25,8 +25,10 @@ pub(crate) struct SearchParams {
     /// Only of these services, by name or id, separated by commas.
     service: Option<String>,
     /// Only lines that are at least so severe.
+    #[param(inline)]
     level: Option<LogLevel>,
     /// Only of this stream.
+    #[param(inline)]
     stream: Option<LogStream>,
     /// Only lines from this time on.
     #[param(value_type = Option<String>, format = DateTime)]

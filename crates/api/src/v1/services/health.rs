@@ -79,7 +79,7 @@ pub(crate) async fn get(State(shared): Ctx, Name(name): Name) -> Result<Json<Hea
     operation_id = "check_service_health",
     tag = "health",
     params(("service" = String, Path, description = "Name or id.")),
-    responses((status = 200, description = "What was found for each instance.", body = Page<HealthRecord>), (status = 502))
+    responses((status = 200, description = "What was found for each instance.", body = Page<HealthRecord>), (status = 409))
 )]
 pub(crate) async fn check(State(shared): Ctx, Name(name): Name) -> Result<Json<Page<HealthRecord>>> {
     let name = shared.control.service(&name)?.name.clone();

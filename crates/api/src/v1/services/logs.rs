@@ -31,6 +31,7 @@ pub(crate) struct LogParams {
     /// Only lines that match this regular expression.
     grep: Option<String>,
     /// Only lines that are at least so severe.
+    #[param(inline)]
     level: Option<LogLevel>,
     /// Most lines, the last ones; at most 10,000.
     #[param(minimum = 1, maximum = 10_000, default = 200)]
