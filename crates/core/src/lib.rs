@@ -28,6 +28,7 @@ pub mod reconcile;
 pub mod request;
 pub mod restart;
 pub mod routing;
+pub mod series;
 pub mod service;
 pub mod settings;
 pub mod suggest;
