@@ -293,11 +293,15 @@ impl SeriesStore {
             let connection = lock(&self.writer);
             let free = pragma(&connection, "freelist_count")?;
             if free > FREE_PAGES {
+                let sql = format!("PRAGMA incremental_vacuum({})", free - FREE_PAGES / 2);
+                let mut vacuum = connection.prepare(&sql)?;
+                let mut steps = vacuum.query([])?;
+                // Each step frees a page.
+                while steps.next()?.is_some() {}
+                drop(steps);
+                drop(vacuum);
                 // The file itself gets shorter when the log is folded into it.
-                let free = free - FREE_PAGES / 2;
-                connection.execute_batch(&format!(
-                    "PRAGMA incremental_vacuum({free}); PRAGMA wal_checkpoint(PASSIVE)"
-                ))?;
+                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
             }
             Ok(())
         };
