@@ -78,6 +78,7 @@ pub struct Handle {
     pub(crate) sessions: Sessions,
     pub(crate) clients: Clients,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) statistics: Arc<crate::series::Statistics>,
 }
 
 impl Handle {

@@ -19,6 +19,7 @@ mod logs;
 mod publish;
 mod rolling;
 mod rules;
+mod series;
 mod strays;
 mod sums;
 mod views;

@@ -208,6 +208,17 @@ impl SeriesStore {
         })
     }
 
+    /// Whose numbers there are.
+    pub fn entities(&self) -> Result<Vec<EntityKey>, StoreError> {
+        let all = self.read("read statistics", entities)?;
+        Ok(all.into_iter().map(|(_, key)| key).collect())
+    }
+
+    /// Renames the file, as [`SeriesStore::open`] does with one that is damaged: for damage that is found later.
+    pub fn put_aside(path: &Path) -> Result<(), StoreError> {
+        put_aside(path)
+    }
+
     /// Removes what is too old, or of a future that only a wrong clock has seen, and gives room back.
     pub fn prune(&self, now: i64) -> Result<(), StoreError> {
         self.write("remove old statistics", |transaction| {
