@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Whose numbers are asked for.
-struct Selection {
-    /// Their names, and how many instances they have now.
-    services: BTreeMap<ServiceId, Arc<ServiceView>>,
+pub(super) struct Selection {
+    /// By id.
+    pub(super) services: BTreeMap<ServiceId, Arc<ServiceView>>,
     /// Only this one.
-    instance: Option<u32>,
+    pub(super) instance: Option<u32>,
 }
 
 impl Selection {
@@ -81,7 +81,7 @@ impl Handle {
 
 impl Statistics {
     /// Blocking.
-    fn answer(&self, plan: Plan, selection: &Selection) -> Result<TimeseriesView, Problem> {
+    pub(super) fn answer(&self, plan: Plan, selection: &Selection) -> Result<TimeseriesView, Problem> {
         // First: what goes from memory to the file meanwhile comes twice, which does no harm.
         let (mut segments, minutes) = self.memory().all();
         for slots in minutes {

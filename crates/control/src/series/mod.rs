@@ -39,9 +39,13 @@ pub(crate) struct Statistics {
 
 impl Statistics {
     pub(crate) fn new(path: PathBuf) -> Arc<Self> {
+        Self::limited(path, FILE_LIMIT)
+    }
+
+    fn limited(path: PathBuf, limit: u64) -> Arc<Self> {
         Arc::new(Self {
             path,
-            limit: FILE_LIMIT,
+            limit,
             memory: Mutex::default(),
             store: Mutex::default(),
             questions: Semaphore::new(QUESTIONS),

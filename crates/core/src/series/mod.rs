@@ -122,10 +122,10 @@ impl Tier {
         }
     }
 
-    /// The windows that are kept at `now`: those that may still hold something young enough, and none of a future that only
-    /// a wrong clock has seen.
+    /// The windows that are kept at `now`: those that may still hold something young enough, and none of a future, beyond a
+    /// day, that only a wrong clock has seen.
     pub fn kept(self, now: i64) -> std::ops::RangeInclusive<i64> {
-        self.window(now - self.retention())..=self.window(now + HOUR)
+        self.window(now - self.retention())..=self.window(now + DAY)
     }
 }
 
