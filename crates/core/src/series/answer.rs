@@ -16,7 +16,7 @@
 use super::metric::{Kind, Metric, bucket_bounds};
 use super::quantile::quantile;
 use super::request::{Aggregate, GroupBy, Plan};
-use super::{Columns, EntityKey, Point, SLOT, Tier};
+use super::{Column, Columns, EntityKey, Point, SLOT, Tier};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -122,7 +122,7 @@ impl Evaluation {
             seen: vec![0; places.div_ceil(64)],
             cells: vec![Cell::default(); plan.points()],
         });
-        for (place, point) in first {
+        for (nth, (place, point)) in first.iter().enumerate() {
             let since = start + i64::from(*place) * step - plan.from;
             let Ok(at) = usize::try_from(since.div_euclid(step)) else { continue };
             let cell = usize::try_from(since / plan.interval).ok().and_then(|cell| given.cells.get_mut(cell));
@@ -134,8 +134,7 @@ impl Evaluation {
             cell.point.add(point);
             cell.rest.resize(rest.len(), 0);
             for (sum, column) in cell.rest.iter_mut().zip(&rest) {
-                *sum = sum
-                    .saturating_add(column.and_then(|column| column.get(place)).map_or(0, |point| point.sum));
+                *sum = sum.saturating_add(column.map_or(0, |column| sum_at(column, nth, *place)));
             }
         }
     }
@@ -184,6 +183,11 @@ impl Evaluation {
             warning: None,
         }
     }
+}
+
+/// The sum at a place, which is the `nth` point of a column with the same places as the first: they all have.
+fn sum_at(column: &Column, nth: usize, place: u16) -> i64 {
+    column.get(nth).filter(|(at, _)| *at == place).map_or(0, |(_, point)| point.sum)
 }
 
 /// One interval of all entities of a group.

@@ -26,7 +26,7 @@ pub fn encode(columns: &Columns, tier: Tier) -> Vec<u8> {
     let mut coverages: Vec<(Vec<i64>, u64)> = Vec::new();
     let mut payloads = Vec::new();
     for (number, column) in columns.iter().filter(|(_, column)| !column.is_empty()) {
-        let places = column.keys().next_back().map_or(0, |last| usize::from(*last) + 1);
+        let places = column.last().map_or(0, |(last, _)| usize::from(*last) + 1);
         let mut counts = vec![0_i64; places];
         for (place, point) in column {
             counts[usize::from(*place)] = i64::from(point.count);
@@ -35,7 +35,7 @@ pub fn encode(columns: &Columns, tier: Tier) -> Vec<u8> {
             coverages.push((counts, 0));
             coverages.len() - 1
         });
-        if column.values().all(|point| (point.sum, point.min, point.max, point.last) == (0, 0, 0, 0)) {
+        if column.iter().all(|(_, point)| (point.sum, point.min, point.max, point.last) == (0, 0, 0, 0)) {
             coverages[at].1 |= 1 << number;
             continue;
         }
@@ -59,7 +59,7 @@ pub fn encode(columns: &Columns, tier: Tier) -> Vec<u8> {
 fn payload(number: u8, column: &Column, tier: Tier) -> Vec<u8> {
     let mut out = Vec::new();
     let mut list = |value: &dyn Fn(&Point) -> i64| {
-        ints::put(&mut out, &column.values().map(value).collect::<Vec<_>>());
+        ints::put(&mut out, &column.iter().map(|(_, point)| value(point)).collect::<Vec<_>>());
     };
     if tier == Tier::Slots || is_sum_only(number) {
         list(&|point| point.sum);
@@ -193,7 +193,8 @@ mod tests {
                     }
                     Point { count, sum, min: last.min(other), max: last.max(other), last }
                 };
-                places.into_iter().map(|(at, count, a, b, c)| (at, point(count, a, b, c))).collect()
+                let points = places.into_iter().map(|(at, count, a, b, c)| (at, point(count, a, b, c)));
+                points.collect::<BTreeMap<_, _>>().into_iter().collect()
             };
             columns.into_iter().map(|(number, places)| (number, column(number, places))).collect()
         })
@@ -228,7 +229,7 @@ mod tests {
             bytes.truncate(cut.index(bytes.len() + 1));
             if let Ok(read) = decode(&bytes, tier, |_| true) {
                 for point in read.values().flatten() {
-                    prop_assert!(*point.0 < CHUNK_POINTS && point.1.count >= 1 && point.1.count <= tier.slots());
+                    prop_assert!(point.0 < CHUNK_POINTS && point.1.count >= 1 && point.1.count <= tier.slots());
                 }
             }
         }

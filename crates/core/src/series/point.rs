@@ -1,7 +1,5 @@
 //! Points and how they become coarser ones.
 
-use std::collections::btree_map::{BTreeMap, Entry};
-
 /// What is known of a column in a slot, minute or hour: exact sums, so that a coarser point does not depend on how it was
 /// made. For counters the values are increments per slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,28 +40,35 @@ impl Point {
     }
 }
 
-/// The points of a chunk by their place in it; places that are not there were not measured.
-pub type Column = BTreeMap<u16, Point>;
+/// The points of a chunk with their places in it, ascending; places that are not there were not measured.
+pub type Column = Vec<(u16, Point)>;
 
 /// Makes `factor` points one.
 pub fn roll_up(column: &Column, factor: u16) -> Column {
     let mut coarse = Column::new();
     for (place, point) in column {
-        coarse.entry(place / factor).or_default().add(point);
+        match coarse.last_mut() {
+            Some((last, sum)) if *last == place / factor => sum.add(point),
+            _ => coarse.push((place / factor, *point)),
+        }
     }
     coarse
 }
 
 /// Adds points at places where there is none yet: what was written once stays. True: something was added.
-pub fn fill(column: &mut Column, more: impl IntoIterator<Item = (u16, Point)>) -> bool {
-    let mut added = false;
-    for (place, point) in more {
-        if let Entry::Vacant(vacant) = column.entry(place) {
-            vacant.insert(point);
-            added = true;
-        }
+pub fn fill(column: &mut Column, more: Column) -> bool {
+    let is_later = |(place, _): &(u16, Point)| column.last().is_none_or(|(last, _)| last < place);
+    if more.first().is_none_or(is_later) {
+        let added = !more.is_empty();
+        column.extend(more);
+        return added;
     }
-    added
+    let before = column.len();
+    column.extend(more);
+    // Stable: of two at a place, the one that was there is first.
+    column.sort_by_key(|(place, _)| *place);
+    column.dedup_by_key(|(place, _)| *place);
+    column.len() > before
 }
 
 #[cfg(test)]
@@ -82,8 +87,8 @@ mod tests {
     #[test]
     fn what_was_written_stays() {
         let mut column = Column::from([(1, Point::of(5))]);
-        assert!(!fill(&mut column, [(1, Point::of(6))]));
-        assert!(fill(&mut column, [(1, Point::of(6)), (0, Point::of(7))]));
+        assert!(!fill(&mut column, vec![(1, Point::of(6))]) && !fill(&mut column, Column::new()));
+        assert!(fill(&mut column, vec![(0, Point::of(7)), (1, Point::of(6))]));
         assert_eq!(column, Column::from([(0, Point::of(7)), (1, Point::of(5))]));
     }
 
@@ -95,7 +100,7 @@ mod tests {
             let slots: Column = values.iter().map(|(place, value)| (*place, Point::of(*value))).collect();
             let hour = roll_up(&roll_up(&slots, 6), 60);
             prop_assert_eq!(&hour, &roll_up(&slots, 360));
-            if let Some(point) = hour.get(&0) {
+            if let Some((0, point)) = hour.first() {
                 prop_assert_eq!(point.count as usize, values.len());
                 prop_assert_eq!(point.sum, values.values().sum::<i64>());
                 prop_assert_eq!(Some(&point.last), values.values().last());

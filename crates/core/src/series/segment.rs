@@ -39,7 +39,7 @@ pub fn encode(slots: &[Slot]) -> Vec<u8> {
             let columns = entities.entry(*key).or_default();
             for (column, value) in values {
                 let point = if is_sum_only(*column) { Point::of_sum(*value) } else { Point::of(*value) };
-                columns.entry(*column).or_default().insert(place, point);
+                fill(columns.entry(*column).or_default(), vec![(place, point)]);
             }
         }
     }
@@ -89,7 +89,7 @@ pub fn gather(
                 let place = u16::try_from((start - hour) / SLOT).ok();
                 place.filter(|_| (hour..=last).contains(&start)).map(|place| (place, point))
             });
-            fill(columns.entry(number).or_default(), places);
+            fill(columns.entry(number).or_default(), places.collect());
         }
     }
     Ok(())
@@ -146,7 +146,7 @@ mod tests {
         }
         let slots = &all[&a];
         assert_eq!(slots[&2], Column::from([(6, Point::of(1)), (8, Point::of(3)), (359, Point::of(5))]));
-        assert_eq!(slots[&32][&8], Point::of_sum(3));
+        assert_eq!(slots[&32][1], (8, Point::of_sum(3)));
         assert_eq!(all[&b][&2], Column::from([(6, Point::of(2))]));
         assert_eq!(&of_tier(slots, hour, Tier::Slots), slots);
         let minute = Point { count: 2, sum: 4, min: 1, max: 3, last: 3 };

@@ -3,6 +3,7 @@
 mod cost;
 mod model;
 mod stories;
+mod task;
 
 use super::ask::Selection;
 use super::memory::Taken;

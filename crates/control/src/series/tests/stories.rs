@@ -241,7 +241,7 @@ fn the_file_stays_within_its_limit_and_coarse_points_outlive_fine_ones() {
         rig.put(service(name, number as u128, 1));
     }
     let mut now = START;
-    for _ in 0..360 * 10 {
+    for _ in 0..360 * 14 {
         now += 10;
         for name in &names {
             rig.change(name, |view| {
