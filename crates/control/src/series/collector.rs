@@ -54,10 +54,15 @@ async fn collect(handle: Handle, end: CancellationToken) {
         _ = timeout(ATTACH, handle.attached()) => {}
     }
     join(&mut writing, &mut writer, &statistics).await;
+    let mut is_first = true;
     while !end.is_cancelled() {
         tokio::select! {
             () = end.cancelled() => break,
             () = sleep(until_next(handle.clock.now())) => {
+                if std::mem::take(&mut is_first) {
+                    work(&mut writing, &mut writer, Writer::look_again);
+                    join(&mut writing, &mut writer, &statistics).await;
+                }
                 measure(&handle, &statistics);
                 let now = handle.clock.now().as_second();
                 if now.rem_euclid(60) < SLOT {

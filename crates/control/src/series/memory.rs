@@ -64,7 +64,8 @@ pub(super) struct Job {
 }
 
 impl Memory {
-    /// Goes on with what is in the file. Called again for a file that was not there at first, or is a new one.
+    /// Goes on with what is in the file. Called again when the manager before may have written its last, for a file that was
+    /// not there at first, and for a new one.
     pub(super) fn restore(&mut self, state: SeriesState) {
         for kept in self.segments.values_mut() {
             kept.is_stored = false;
@@ -76,7 +77,8 @@ impl Memory {
                 self.bytes -= before.data.len();
             }
         }
-        if self.tracker.last().is_none() {
+        // Nothing was measured yet.
+        if self.services.is_none() {
             match Tracker::decode(&state.sums) {
                 Ok(tracker) => self.tracker = tracker,
                 Err(error) => tracing::warn!(%error, "the counters of the manager before are not known"),

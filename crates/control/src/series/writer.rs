@@ -36,6 +36,17 @@ impl Writer {
         self.note(result);
     }
 
+    /// Takes up what is in the file once more: a manager that hands over to this one writes its last after it has let go.
+    pub(super) fn look_again(&mut self) {
+        let state = self.statistics.store().map(|store| store.state()).transpose();
+        let result = state.map(|state| {
+            if let Some(state) = state {
+                self.statistics.memory().restore(state);
+            }
+        });
+        self.note(result);
+    }
+
     /// Writes what there is to write. `last`: also the minute that is not over, and the sums for the next manager.
     pub(super) fn flush(&mut self, last: bool) {
         self.seal(last);

@@ -34,6 +34,25 @@ fn a_restart_in_order_misses_nothing_and_a_kill_the_last_minute() {
 }
 
 #[test]
+fn the_last_of_a_manager_that_hands_over_is_not_lost_though_it_comes_late() {
+    let mut rig = Rig::new();
+    rig.put(service("a", 1, 1));
+    for tick in 1..=8 {
+        count(&mut rig, "a", tick);
+        rig.tick(START + 10 * tick.cast_signed());
+    }
+    let statistics = super::Statistics::limited(rig.path(), FILE_LIMIT);
+    let mut writer = super::Writer::new(std::sync::Arc::clone(&statistics));
+    writer.open();
+    rig.writer.flush(true);
+    writer.look_again();
+    (rig.statistics, rig.writer) = (statistics, writer);
+    count(&mut rig, "a", 9);
+    rig.tick(START + 90);
+    assert_eq!(rig.values(START + 90, SUM), [4.0, 5.0, 6.0, 7.0, 8.0, 9.0].map(Some));
+}
+
+#[test]
 fn what_is_new_is_counted_from_zero() {
     let mut rig = Rig::new();
     rig.put(service("a", 1, 1));
