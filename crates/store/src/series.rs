@@ -196,9 +196,9 @@ impl SeriesStore {
                     let (Some(first), Some(last)) = range else { continue };
                     let mut rows = statement.query([first, last])?;
                     while let Some(row) = rows.next()? {
-                        let entity = ids.get(&chunk_key::entity_of(row.get(0)?));
-                        let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-                        if let Some(entity) = entity {
+                        // Data that nobody wants is not even read.
+                        if let Some(entity) = ids.get(&chunk_key::entity_of(row.get(0)?)) {
+                            let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
                             show(*entity, window, data);
                         }
                     }
