@@ -13,6 +13,9 @@ use myagent_store::{SeriesStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Entities whose minutes are unpacked at once.
+const BATCH: usize = 100;
+
 /// Whose numbers are asked for.
 pub(super) struct Selection {
     /// By id.
@@ -135,27 +138,31 @@ fn from_store(
     })
 }
 
+/// Some entities at a time, as everybody's hours would take much memory when they are unpacked.
 fn from_memory(segments: &[(i64, Arc<[u8]>)], evaluation: &mut Evaluation, wanted: &BTreeSet<EntityKey>) {
     let plan = *evaluation.plan();
-    let mut hours: BTreeMap<i64, BTreeMap<EntityKey, _>> = BTreeMap::new();
-    let hour_is_asked_for = |hour: i64| hour < plan.to && hour + Tier::Hours.step() > plan.from;
-    for (start, data) in segments.iter().filter(|(start, _)| hour_is_asked_for(hour_of(*start))) {
+    let mut hours: BTreeMap<i64, Vec<(i64, &[u8])>> = BTreeMap::new();
+    for (start, data) in segments {
         let hour = hour_of(*start);
-        let gathered = gather(
-            data,
-            hour,
-            hours.entry(hour).or_default(),
-            |entity| wanted.contains(&entity),
-            |column| plan.metric.columns().contains(&column),
-        );
-        if let Err(error) = gathered {
-            tracing::warn!(%error, start, "a minute of statistics is left out");
+        if hour < plan.to && hour + Tier::Hours.step() > plan.from {
+            hours.entry(hour).or_default().push((*start, data));
         }
     }
-    for (hour, entities) in hours {
+    let wanted: Vec<EntityKey> = wanted.iter().copied().collect();
+    for (hour, segments) in hours {
         let first = plan.tier.window(hour) * plan.tier.chunk();
-        for (entity, slots) in entities {
-            evaluation.take(entity, first, &of_tier(&slots, hour, plan.tier));
+        for batch in wanted.chunks(BATCH) {
+            let mut entities = BTreeMap::new();
+            for (start, data) in &segments {
+                let is_wanted = |key: EntityKey| batch.binary_search(&key).is_ok();
+                let is_asked_for = |column| plan.metric.columns().contains(&column);
+                if let Err(error) = gather(data, hour, &mut entities, is_wanted, is_asked_for) {
+                    tracing::warn!(%error, start, "a minute of statistics is left out");
+                }
+            }
+            for (entity, slots) in entities {
+                evaluation.take(entity, first, &of_tier(&slots, hour, plan.tier));
+            }
         }
     }
 }

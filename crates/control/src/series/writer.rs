@@ -3,7 +3,7 @@
 use super::Statistics;
 use super::memory::{Job, seal};
 use myagent_core::ServiceId;
-use myagent_core::series::segment::{fill_columns, gather, of_tier};
+use myagent_core::series::segment::{entities as segment_entities, fill_columns, gather, of_tier};
 use myagent_core::series::{Columns, EntityKey, Tier, decode, encode, hour_of};
 use myagent_store::{ChunkRef, SeriesStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,15 +151,23 @@ fn close(
     segments: &[(i64, Arc<[u8]>)],
     services: &BTreeSet<ServiceId>,
 ) -> Result<(), StoreError> {
-    let mut entities = BTreeMap::new();
-    let is_there = |key: EntityKey| services.contains(&key.service_id);
+    let mut keys = BTreeSet::new();
     for (start, data) in segments {
-        if let Err(error) = gather(data, hour, &mut entities, is_there, |_| true) {
-            tracing::warn!(%error, start, "a minute of statistics is lost");
+        match segment_entities(data) {
+            Ok(some) => keys.extend(some),
+            Err(error) => tracing::warn!(%error, start, "a minute of statistics is lost"),
         }
     }
-    let keys: Vec<EntityKey> = entities.keys().copied().collect();
+    let keys: Vec<EntityKey> = keys.into_iter().filter(|key| services.contains(&key.service_id)).collect();
+    // Some at a time: an hour of everybody takes hundreds of megabytes when it is unpacked.
     for batch in keys.chunks(BATCH) {
+        let mut entities = BTreeMap::new();
+        for (start, data) in segments {
+            let is_wanted = |key: EntityKey| batch.binary_search(&key).is_ok();
+            if let Err(error) = gather(data, hour, &mut entities, is_wanted, |_| true) {
+                tracing::warn!(%error, start, "a minute of statistics is lost");
+            }
+        }
         let chunk = |tier: Tier, entity| ChunkRef { tier, window: tier.window(hour), entity };
         let chunks: Vec<_> =
             Tier::ALL.iter().flat_map(|tier| batch.iter().map(|key| chunk(*tier, *key))).collect();

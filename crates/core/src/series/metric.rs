@@ -225,11 +225,23 @@ fn tenths(value: f64) -> i64 {
     ((value * 10.0).round() as i64).clamp(0, MAX_VALUE)
 }
 
+/// The columns of all metrics as a bit set.
+const KNOWN: u64 = {
+    let (mut known, mut at) = (0, 0);
+    while at < METRICS.len() {
+        let metric = &METRICS[at];
+        let width = if matches!(metric.kind, Kind::Histogram) { HISTOGRAM_COLUMNS } else { 1 };
+        known |= ((1 << width) - 1) << metric.column;
+        at += 1;
+    }
+    known
+};
+
 /// A column's number from a file: those that this program does not know are `None`.
 pub(super) fn known_column(number: u64) -> Result<Option<u8>, Unreadable> {
     let column = u8::try_from(number).ok().filter(|column| *column < MAX_COLUMNS);
     let column = column.ok_or(Unreadable("a column has no valid number"))?;
-    Ok(METRICS.iter().any(|metric| metric.columns().contains(&column)).then_some(column))
+    Ok((KNOWN & (1 << column) != 0).then_some(column))
 }
 
 #[cfg(test)]

@@ -65,6 +65,17 @@ fn read(bytes: &[u8]) -> Result<(i64, Reader<'_>), Unreadable> {
     Ok((first, from))
 }
 
+/// Whose blocks are in a segment.
+pub fn entities(bytes: &[u8]) -> Result<Vec<EntityKey>, Unreadable> {
+    let (_, mut from) = read(bytes)?;
+    let mut keys = Vec::new();
+    while !from.is_empty() {
+        keys.push(read_key(&mut from)?);
+        from.part()?;
+    }
+    Ok(keys)
+}
+
 /// Adds the wanted columns of a segment's entities to slots of the hour that begins at `hour`; points of another hour are left
 /// out, and those that are there already stay.
 pub fn gather(
@@ -144,6 +155,7 @@ mod tests {
         for segment in &segments {
             gather(segment, hour, &mut all, |_| true, |_| true).unwrap();
         }
+        assert_eq!((entities(&segments[0]), entities(&segments[2])), (Ok(vec![b, a]), Ok(vec![a])));
         let slots = &all[&a];
         assert_eq!(slots[&2], Column::from([(6, Point::of(1)), (8, Point::of(3)), (359, Point::of(5))]));
         assert_eq!(slots[&32][1], (8, Point::of_sum(3)));
@@ -170,6 +182,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..100), at in any::<proptest::sample::Index>(), byte in any::<u8>(),
         ) {
             let mut all = BTreeMap::new();
+            let _ = entities(&bytes);
             let _ = gather(&bytes, 0, &mut all, |_| true, |_| true);
             let mut sound = encode(&[slot(0, &[(key(1, Some(0)), 5)]), slot(10, &[(key(2, None), 6)])]);
             let at = at.index(sound.len());

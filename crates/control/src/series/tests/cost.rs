@@ -76,6 +76,13 @@ fn run(what: &str, services: u32, busy: u32, hours: i64) -> u64 {
 }
 
 #[test]
+#[ignore = "measures; a minute long"]
+fn what_statistics_cost_in_three_hours() {
+    run("three hours, a tenth busy", 500, 50, 3);
+    run("three hours, all busy", 500, 500, 3);
+}
+
+#[test]
 #[ignore = "measures; minutes long"]
 fn what_statistics_cost() {
     run("a day, all idle", 500, 0, 24);
