@@ -130,6 +130,7 @@ pub(crate) fn start(
         count_clients: settings.max_connections_per_ip > 0,
         retention_days: settings.retention_days,
         sweep,
+        metrics: held.data.path().join("metrics.db"),
     })?;
     let mut tasks = JoinSet::new();
     let listeners = Arc::new(Listeners::new(settings, &control, Arc::clone(&clock)));

@@ -74,6 +74,8 @@ pub struct Config {
     pub retention_days: u32,
     /// How often everything is planned anew.
     pub sweep: SweepInterval,
+    /// Where statistics over time are stored; a file of its own.
+    pub metrics: std::path::PathBuf,
 }
 
 /// The owner of the fleet.
@@ -132,6 +134,7 @@ impl Engine {
             sessions: sessions.clone(),
             clients: clients.clone(),
             clock: config.supervisor.clock.clone(),
+            statistics: crate::series::Statistics::new(config.metrics),
         };
         let mut engine = Self {
             store,
@@ -175,6 +178,7 @@ impl Engine {
         let mut sweep = interval(self.sweep);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut pruned, mut summed) = (Instant::now(), Instant::now());
+        let statistics = crate::series::Collecting::start(&self.handle);
         while !self.done {
             tokio::select! {
                 Some(command) = self.commands.recv() => self.command(command),
@@ -217,6 +221,7 @@ impl Engine {
         }
         self.save(true);
         self.store_sums();
+        statistics.end().await;
         self.work.shutdown().await;
         self.tasks.shutdown().await;
     }

@@ -10,6 +10,7 @@ use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
 use myagent_core::instance::InstanceState;
 use myagent_core::logs::{FoundLines, LogLine, LogQuery, LogSearch};
+use myagent_core::overview::{ConnectionCounts, Overview};
 use myagent_core::request::{Changes, NewService};
 use myagent_core::routing::RoutingSnapshot;
 use myagent_core::service::Desired;
@@ -91,6 +92,7 @@ pub struct Handle {
     pub(crate) sessions: Sessions,
     pub(crate) clients: Clients,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) statistics: Arc<crate::series::Statistics>,
 }
 
 impl Handle {
@@ -130,6 +132,23 @@ impl Handle {
     /// The fleet in numbers.
     pub fn fleet(&self) -> FleetView {
         crate::views::fleet(self.views.borrow().values().map(AsRef::as_ref))
+    }
+
+    /// The fleet at a glance; the manager has been running since `started_at`.
+    pub fn overview(&self, started_at: Timestamp) -> Overview {
+        let services = self.services();
+        let stats = self.connection_stats();
+        let uptime = self.clock.now().duration_since(started_at);
+        Overview {
+            connections: ConnectionCounts {
+                total_connections: stats.total_connections,
+                by_status: stats.by_status,
+                by_service: stats.by_service,
+            },
+            uptime_seconds: u64::try_from(uptime.as_secs()).unwrap_or(0),
+            problems: self.storage_problem().into_iter().collect(),
+            ..crate::views::overview(services.iter().map(AsRef::as_ref))
+        }
     }
 
     /// Registers a service, once for each key; with `auto_start` its start has begun when this returns.

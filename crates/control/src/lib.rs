@@ -21,6 +21,7 @@ mod once;
 mod publish;
 mod rolling;
 mod rules;
+mod series;
 mod strays;
 mod sums;
 mod unsaved;

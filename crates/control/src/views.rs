@@ -3,6 +3,7 @@
 use crate::fleet::{Entry, Slot};
 use myagent_core::health::Health;
 use myagent_core::instance::InstanceState;
+use myagent_core::overview::{self, MAX_ATTENTION, Overview, SessionCounts};
 use myagent_core::service::{Desired, Endpoint, Service, Source};
 use myagent_core::view::{FleetView, InstanceView, ServiceStats, ServiceView};
 
@@ -197,6 +198,47 @@ pub(crate) fn fleet<'a>(services: impl Iterator<Item = &'a ServiceView>) -> Flee
         }
     }
     fleet
+}
+
+/// The fleet at a glance, but for what only the handle knows.
+pub(crate) fn overview<'a>(services: impl Iterator<Item = &'a ServiceView> + Clone) -> Overview {
+    let FleetView {
+        services: by_state,
+        instances,
+        mut health,
+        session_totals,
+        active_sessions,
+        detached_sessions,
+        ..
+    } = fleet(services.clone());
+    let total = health.values().sum();
+    health.insert("total".to_owned(), total);
+    let mut attention = overview::attention(services.clone());
+    let attention_total = attention.len();
+    attention.truncate(MAX_ATTENTION);
+    let sessions = SessionCounts {
+        active: active_sessions,
+        detached: detached_sessions,
+        completed: session_totals.completed,
+        failed: session_totals.failed,
+    };
+    let mut overview = Overview {
+        services: by_state,
+        instances,
+        health,
+        sessions,
+        attention,
+        attention_total,
+        ..Overview::default()
+    };
+    for instance in services.flat_map(|service| &service.instances) {
+        overview.restarts += u64::from(instance.restart_count);
+        overview.cpu_percent += instance.cpu_percent;
+        overview.memory_mb += instance.memory_mb;
+    }
+    overview.cpu_percent = (overview.cpu_percent * 10.0).round() / 10.0;
+    overview.memory_mb = (overview.memory_mb * 10.0).round() / 10.0;
+    overview
 }
 
 /// Whether a start has come to an end, and how; none: it goes on.

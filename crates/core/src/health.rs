@@ -116,6 +116,50 @@ impl Tracker {
     }
 }
 
+/// Past checks in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HealthSummary {
+    /// How many checks.
+    pub checks: u32,
+    /// How many failed.
+    pub failures: u32,
+    /// The share that succeeded, from 0 to 1; none without checks.
+    pub success_rate: Option<f64>,
+    /// Half of the answers took at most so long, milliseconds; of checks that succeeded.
+    pub latency_p50_ms: Option<f64>,
+    /// Nine of ten.
+    pub latency_p90_ms: Option<f64>,
+    /// 99 of 100.
+    pub latency_p99_ms: Option<f64>,
+}
+
+impl HealthSummary {
+    /// Of checks: whether each succeeded, and how long it took, milliseconds.
+    pub fn of(checks: impl IntoIterator<Item = (bool, f64)>) -> Self {
+        let mut summary = Self::default();
+        let mut latencies = Vec::new();
+        for (healthy, latency) in checks {
+            summary.checks += 1;
+            if healthy {
+                latencies.push(latency);
+            } else {
+                summary.failures += 1;
+            }
+        }
+        if summary.checks > 0 {
+            summary.success_rate = Some(1.0 - f64::from(summary.failures) / f64::from(summary.checks));
+        }
+        latencies.sort_by(f64::total_cmp);
+        // The nearest rank: a latency that there was.
+        let rank = |share: f64| (latencies.len() as f64 * share).ceil().max(1.0) as usize - 1;
+        let quantile = |share: f64| latencies.get(rank(share)).copied();
+        summary.latency_p50_ms = quantile(0.5);
+        summary.latency_p90_ms = quantile(0.9);
+        summary.latency_p99_ms = quantile(0.99);
+        summary
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,5 +206,16 @@ mod tests {
                 prop_assert!(tracker.failures() < DOWN_AFTER || down);
             }
         }
+    }
+
+    #[test]
+    fn past_checks_are_summed_up_by_nearest_rank() {
+        assert_eq!(HealthSummary::of([]), HealthSummary::default());
+        let checks = (1..=100).map(|number| (number != 50, f64::from(number)));
+        let summary = HealthSummary::of(checks.chain([(false, 1e6)]));
+        assert_eq!((summary.checks, summary.failures), (101, 2));
+        assert_eq!(summary.success_rate.map(|rate| (rate * 1000.0).round()), Some(980.0));
+        let latencies = [summary.latency_p50_ms, summary.latency_p90_ms, summary.latency_p99_ms];
+        assert_eq!(latencies, [Some(51.0), Some(91.0), Some(100.0)]);
     }
 }

@@ -1,4 +1,5 @@
-//! Everything that outlives the manager, in one SQLite file: a module per table, migrations in `migrations/`.
+//! Everything that outlives the manager, in one SQLite file: a module per table, migrations in `migrations/`. Statistics over
+//! time have a file of their own ([`series`]).
 //!
 //! [`Store`] is blocking, `Send` and `Sync`: one connection writes behind a mutex, a few read. It knows no runtime; an
 //! asynchronous caller wraps calls in its own blocking pool. Each write is one transaction, so a killed manager leaves
@@ -17,11 +18,13 @@ mod health;
 mod idempotency;
 mod instances;
 mod key;
+mod key_of_chunk;
 mod open;
 mod prune;
 mod rules;
 mod saving;
 mod secrets;
+mod series;
 mod services;
 mod totals;
 
@@ -34,3 +37,4 @@ pub use instances::StoredInstance;
 pub use key::SecretKey;
 pub use prune::{Keep, Retention};
 pub use saving::Saving;
+pub use series::{ChunkRef, SeriesState, SeriesStore};

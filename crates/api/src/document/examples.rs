@@ -54,6 +54,10 @@ fn services() -> Vec<(&'static str, Value)> {
         "environment": {"REGION": "eu"}, "secrets": ["API_KEY"], "stats": stats(), "health": "healthy",
         "instances": [instance()],
     });
+    let summary = json!({
+        "checks": 100, "failures": 1, "success_rate": 0.99, "latency_p50_ms": 1.8, "latency_p90_ms": 2.4,
+        "latency_p99_ms": 9.1,
+    });
     let check =
         json!({"at": NOW, "instance": "weather-0", "healthy": true, "latency_ms": 1.9, "message": null});
     let line = json!({
@@ -82,9 +86,10 @@ fn services() -> Vec<(&'static str, Value)> {
             "HealthAnswer",
             json!({
                 "name": "weather", "status": "running", "health": "healthy", "last_health_check": NOW, "error_message": null,
+                "summary": summary,
                 "instances": [{
                     "name": "weather-0", "status": "running", "health": "healthy", "last_health_check": NOW, "busy": false,
-                    "error_message": null,
+                    "error_message": null, "summary": summary,
                 }],
             }),
         ),
@@ -177,6 +182,36 @@ fn manager() -> Vec<(&'static str, Value)> {
                 "services": {"total": 1, "running": 1}, "instances": {"running": 1}, "active_connections": 2,
                 "active_sessions": 3, "detached_sessions": 1, "health": {"total": 1, "healthy": 1}, "totals": totals(),
                 "session_totals": {},
+            }),
+        ),
+        (
+            "Overview",
+            json!({
+                "services": {"total": 2, "running": 1, "error": 1}, "instances": {"running": 1, "error": 1},
+                "connections": {
+                    "total_connections": 2, "by_status": {"active": 1, "idle": 1}, "by_service": {"weather": 2},
+                },
+                "sessions": {"active": 3, "detached": 1, "completed": 40, "failed": 1},
+                "health": {"total": 2, "healthy": 1, "unknown": 1}, "restarts": 4, "cpu_percent": 1.5, "memory_mb": 41.2,
+                "uptime_seconds": 3600, "problems": [], "attention_total": 1,
+                "attention": [{
+                    "severity": "critical", "service": "news", "instance": "news-0", "what": "error", "why": "exit code 1",
+                }],
+            }),
+        ),
+        (
+            "MetricView",
+            json!({
+                "name": "messages_in", "kind": "counter", "unit": "messages", "meaning": "messages from clients",
+                "per_instance": true, "aggregates": ["avg", "min", "max", "sum", "rate"],
+            }),
+        ),
+        (
+            "TimeseriesView",
+            json!({
+                "metric": "messages_in", "unit": "messages/s", "kind": "counter", "agg": "rate", "interval_seconds": 10,
+                "tier": "10s", "from": 1_767_326_700, "to": 1_767_326_720,
+                "series": [{"service": "weather", "points": [[1_767_326_700, 1.5], [1_767_326_710, null]]}],
             }),
         ),
         (

@@ -18,11 +18,11 @@ use utoipa_axum::routes;
 pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
         .routes(routes!(info::get))
-        .routes(routes!(stats::get))
         .routes(routes!(events::get))
         .routes(routes!(logs::search::get))
         .routes(routes!(notifications::post))
         .nest("/connections", connections::routes())
         .nest("/routing", routing::routes())
         .nest("/services", services::routes())
+        .nest("/stats", stats::routes())
 }

@@ -5,6 +5,7 @@ mod commands;
 mod errors;
 mod metrics;
 mod settings;
+mod timeseries;
 
 use anyhow::{Context, Result};
 use std::fs;
@@ -23,6 +24,7 @@ const PAGES: &[Page] = &[
     ("settings.md", settings::page),
     ("errors.md", errors::page),
     ("metrics.md", metrics::page),
+    ("timeseries.md", timeseries::page),
 ];
 
 /// The OpenAPI document, which is no page.

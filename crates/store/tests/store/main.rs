@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod files;
+mod series;
 mod tables;
 
 use jiff::Timestamp;

@@ -9,11 +9,14 @@ use axum::extract::State;
 use axum::response::Json;
 use jiff::Timestamp;
 use myagent_control::HealthRecord;
-use myagent_core::health::Health;
+use myagent_core::health::{Health, HealthSummary};
 use myagent_core::instance::InstanceState;
 use myagent_core::view::{Page, ServiceView};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+
+/// Checks of a service that are kept.
+const HISTORY: usize = 1000;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HealthAnswer {
@@ -23,6 +26,8 @@ pub(crate) struct HealthAnswer {
     #[schema(value_type = Option<String>, format = DateTime)]
     last_health_check: Option<Timestamp>,
     error_message: Option<String>,
+    /// Of the checks that are kept.
+    summary: HealthSummary,
     instances: Vec<InstanceHealth>,
 }
 
@@ -35,10 +40,15 @@ struct InstanceHealth {
     last_health_check: Option<Timestamp>,
     busy: bool,
     error_message: Option<String>,
+    summary: HealthSummary,
 }
 
-impl From<&ServiceView> for HealthAnswer {
-    fn from(view: &ServiceView) -> Self {
+impl HealthAnswer {
+    fn new(view: &ServiceView, checks: &[HealthRecord]) -> Self {
+        let summary = |name: Option<&str>| {
+            let wanted = checks.iter().filter(|check| name.is_none_or(|name| check.instance == name));
+            HealthSummary::of(wanted.map(|check| (check.healthy, check.latency_ms)))
+        };
         let instances = view.instances.iter().map(|instance| InstanceHealth {
             name: instance.name.clone(),
             status: instance.status,
@@ -46,6 +56,7 @@ impl From<&ServiceView> for HealthAnswer {
             last_health_check: instance.last_health_check,
             busy: instance.busy,
             error_message: instance.error_message.clone(),
+            summary: summary(Some(&instance.name)),
         });
         Self {
             name: view.name.clone(),
@@ -53,6 +64,7 @@ impl From<&ServiceView> for HealthAnswer {
             health: view.health,
             last_health_check: view.last_health_check,
             error_message: view.error_message.clone(),
+            summary: summary(None),
             instances: instances.collect(),
         }
     }
@@ -69,7 +81,8 @@ impl From<&ServiceView> for HealthAnswer {
 )]
 pub(crate) async fn get(State(shared): Ctx, Name(name): Name) -> Result<Json<HealthAnswer>> {
     let view = shared.control.service(&name)?;
-    Ok(Json(HealthAnswer::from(&*view)))
+    let checks = shared.control.health_history(&view.name, HISTORY).await?;
+    Ok(Json(HealthAnswer::new(&view, &checks)))
 }
 
 /// Checks health now.
@@ -95,6 +108,10 @@ pub(crate) struct HistoryQuery {
     /// Most records, at most 1000.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
+    /// Only those of this instance: `weather-0`.
+    instance: Option<String>,
+    /// Only those that succeeded, or only those that did not.
+    healthy: Option<bool>,
 }
 
 /// Lists past health checks, the newest first.
@@ -113,6 +130,10 @@ pub(crate) async fn history(
 ) -> Result<Json<Page<HealthRecord>>> {
     let name = shared.control.service(&name)?.name.clone();
     let limit = paging::limit(query.limit, paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    let records = shared.control.health_history(&name, limit).await?;
+    let mut records = shared.control.health_history(&name, HISTORY).await?;
+    records.retain(|record| {
+        query.instance.as_ref().is_none_or(|instance| record.instance == *instance)
+            && query.healthy.is_none_or(|healthy| record.healthy == healthy)
+    });
     Ok(Json(Page::cut(records, limit, 0)))
 }

@@ -8,7 +8,7 @@ use myagent_core::view::FleetView;
 /// Shows the fleet in numbers.
 #[utoipa::path(
     get,
-    path = "/stats",
+    path = "/",
     operation_id = "get_stats",
     tag = "statistics",
     responses((status = 200, description = "The fleet.", body = FleetView))
