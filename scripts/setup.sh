@@ -15,6 +15,7 @@ if [ "${1:-}" != run ]; then
   need git git
   need npm npm # the TypeScript client
   need promtool prometheus # the story of the metrics; it starts no server of its own
+  need faketime faketime # the story of a clock that jumps
   python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv) # packages for tests, below
   llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
   need "llvm-cov-$llvm" "llvm-$llvm" # coverage; the version must be that of rustc

@@ -9,6 +9,7 @@ mod api_changes;
 mod api_document;
 mod back_pressure;
 mod background;
+mod bad_days;
 mod bad_input;
 mod busy;
 mod caller;
