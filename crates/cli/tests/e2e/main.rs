@@ -16,6 +16,7 @@ mod conformance;
 mod connections;
 mod conversations;
 mod crash_loop;
+mod examples_api;
 mod fleet;
 mod front_door;
 mod hand_over;
