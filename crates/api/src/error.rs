@@ -76,7 +76,7 @@ pub(crate) fn render(response: &mut Response, request_id: &str) {
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-    if matches!(problem.code, Code::ShuttingDown | Code::InsufficientResources) {
+    if matches!(problem.code, Code::ShuttingDown | Code::InsufficientResources | Code::StorageFailed) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
 }

@@ -46,6 +46,7 @@ struct Seen {
     rules: usize,
     info: InfoView,
     uptime: Duration,
+    storage_ok: bool,
     process: Option<ProcessStats>,
     door: FrontDoorStats,
     requests: Vec<RouteRequests>,
@@ -62,7 +63,7 @@ struct Seen {
     responses((
         status = 200,
         description = "Every metric.",
-        content((String = "text/plain", example = json!("myagent_up 1\n")), (String = "application/openmetrics-text"))
+        content((String = "text/plain", example = json!("myagent_storage_ok 1\n")), (String = "application/openmetrics-text"))
     ))
 )]
 async fn scrape(State(shared): Ctx, headers: HeaderMap) -> Response {
@@ -70,6 +71,7 @@ async fn scrape(State(shared): Ctx, headers: HeaderMap) -> Response {
     let seen = Seen {
         services: control.services(),
         fleet: control.fleet(),
+        storage_ok: control.storage_problem().is_none(),
         connections: control.connection_stats(),
         rules: control.routing().borrow().rules().count(),
         info: manager.info(),

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use myagent_core::InstanceKey;
 use myagent_core::event::Event;
 use myagent_core::wire::sums::Sums;
-use myagent_store::{HealthCheck, Saving, StoreError};
+use myagent_store::{HealthCheck, Saving};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -103,6 +103,10 @@ impl Unsaved {
 impl Engine {
     /// Stores what waits. `sweep`: also what has time.
     pub(crate) fn save(&mut self, sweep: bool) {
+        if let Some(why) = self.store.write_problem() {
+            // Found out by a change that was refused.
+            self.failing(why);
+        }
         if !self.unsaved.is_due(sweep) {
             return;
         }
@@ -119,7 +123,12 @@ impl Engine {
             Saving { events: &events, instances: &instances, checks: &self.unsaved.checks, sums: &sums };
         match self.store.save(&saving) {
             Ok(()) => self.saved(&events),
-            Err(error) => self.not_saved(&error),
+            Err(error) => {
+                if let Some(failing) = &mut self.unsaved.failing {
+                    failing.retry_at = Instant::now() + RETRY;
+                }
+                self.failing(error.problem().detail);
+            }
         }
     }
 
@@ -140,14 +149,12 @@ impl Engine {
         }
     }
 
-    fn not_saved(&mut self, error: &StoreError) {
-        let now = Instant::now();
-        if let Some(failing) = &mut self.unsaved.failing {
-            failing.retry_at = now + RETRY;
+    fn failing(&mut self, why: String) {
+        if self.unsaved.failing.is_some() {
             return;
         }
+        let now = Instant::now();
         self.unsaved.failing = Some(Failing { since: now, retry_at: now + RETRY, lost: 0 });
-        let why = error.problem().detail;
         tracing::error!(
             why,
             "nothing can be stored; the fleet goes on, changes are refused, and it is tried again"

@@ -110,7 +110,9 @@ impl Changes {
         if let Some(source) = &self.source {
             changed.source = source.clone();
         }
-        self.options.apply(&mut changed)?;
+        if let Err(errors) = self.options.apply(&mut changed) {
+            return Err(with_others(errors, &changed));
+        }
         *service = changed;
         Ok(())
     }
@@ -156,6 +158,12 @@ impl Options {
             Err(errors)
         }
     }
+}
+
+/// Faults of settings, and those of everything else.
+pub(crate) fn with_others(mut errors: Vec<FieldError>, service: &Service) -> Vec<FieldError> {
+    errors.extend(service.validate().err().unwrap_or_default());
+    errors
 }
 
 fn set_all(config: &mut ServiceConfig, settings: &Map<String, Value>) -> Vec<FieldError> {

@@ -2,7 +2,7 @@
 
 use crate::config::{KEYS, ServiceConfig};
 use crate::error::FieldError;
-use crate::request::{Changes, NewService};
+use crate::request::{Changes, NewService, with_others};
 use crate::service::Service;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -87,7 +87,9 @@ impl Update {
                 // Null keeps the value that there is.
                 let mut options = new.options.clone();
                 options.secrets.retain(|_, value| value.is_some());
-                options.apply(&mut fresh)?;
+                if let Err(errors) = options.apply(&mut fresh) {
+                    return Err(with_others(errors, &fresh));
+                }
                 *service = fresh;
                 if !given.is_empty() {
                     secrets.retain(|name, _| given.contains_key(name));

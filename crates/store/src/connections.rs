@@ -18,6 +18,8 @@ pub struct Store {
     /// closing then folds the write-ahead log into the file.
     readers: Vec<Mutex<Connection>>,
     writer: Mutex<Connection>,
+    /// Why the last write failed, if it did and that was not for what was to be written.
+    failed: Mutex<Option<String>>,
 }
 
 impl Store {
@@ -30,6 +32,7 @@ impl Store {
             key,
             readers: readers.into_iter().map(Mutex::new).collect(),
             writer: Mutex::new(writer),
+            failed: Mutex::default(),
         })
     }
 
@@ -46,6 +49,7 @@ impl Store {
             key,
             readers: Vec::new(),
             writer: Mutex::new(open::memory()?),
+            failed: Mutex::default(),
         })
     }
 
@@ -76,7 +80,16 @@ impl Store {
             transaction.commit()?;
             Ok(result)
         };
-        attempt().map_err(|fault: Fault| fault.named(operation, &self.path))
+        let result = attempt().map_err(|fault: Fault| fault.named(operation, &self.path));
+        let failure = result.as_ref().err().filter(|error| error.is_of_the_place());
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
+            failure.map(|error| error.problem().detail);
+        result
+    }
+
+    /// Why nothing can be written, as the last attempt found; none: it succeeded, or failed for what was to be written.
+    pub fn write_problem(&self) -> Option<String> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A free reader, else the first to become free of those there are.

@@ -170,6 +170,11 @@ impl StoreError {
         }
     }
 
+    /// Whether any other change would have failed as well.
+    pub(crate) fn is_of_the_place(&self) -> bool {
+        !matches!(self, Self::Duplicate { .. } | Self::DuplicateRule { .. } | Self::Inconsistent { .. })
+    }
+
     /// The error as a client sees it, its cause included.
     pub fn problem(&self) -> Problem {
         let detail = match std::error::Error::source(self) {

@@ -22,6 +22,13 @@ pub(super) const METRICS: &[Metric] = &[
         read: |seen| Sample::only(seen.uptime.as_secs_f64()),
     },
     Metric {
+        name: "myagent_storage_ok",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1, or 0 while nothing can be stored and changes are refused: the disk is full, or the database locked.",
+        read: |seen| Sample::only(u64::from(seen.storage_ok)),
+    },
+    Metric {
         name: "process_cpu_seconds_total",
         kind: Kind::Counter,
         labels: &[],

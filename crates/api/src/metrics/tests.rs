@@ -68,6 +68,7 @@ fn seen(services: Vec<Arc<ServiceView>>) -> Seen {
             "data_dir": "/", "listeners": {}, "waiting_clients": 3, "plain_requests": {"served": 1, "failed": 2},
         }))
         .unwrap(),
+        storage_ok: true,
         uptime: Duration::from_millis(1_500),
         process: Some(ProcessStats { cpu_seconds: 0.25, max_files: Some(1024), ..Default::default() }),
         door: FrontDoorStats { accepted: 5, turned_away, hand_over: spread.read(), queue_wait: spread.read(), ..Default::default() },

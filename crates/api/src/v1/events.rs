@@ -32,6 +32,7 @@ pub(crate) struct EventQuery {
     after_id: Option<u64>,
     /// Most events, at most 1000; without `after_id` the newest. A stream begins with so many, and has no end.
     #[param(minimum = 1, maximum = 1000, default = 100)]
+    #[serde(deserialize_with = "paging::up_to::<_, 1000>")]
     limit: Option<u32>,
 }
 
@@ -69,7 +70,7 @@ pub(crate) async fn get(
 /// Where a stream broke.
 fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>> {
     let Some(id) = headers.get("last-event-id") else { return Ok(None) };
-    let id = id.to_str().ok().and_then(|id| id.trim().parse().ok());
+    let id = id.to_str().ok().and_then(|id| id.trim().parse().ok()).filter(|id| *id >= 0);
     id.map(Some).ok_or_else(|| ApiError::field("Last-Event-ID", "must be the id of an event, a whole number"))
 }
 
@@ -85,7 +86,7 @@ impl EventQuery {
             service: self.service.clone(),
             kinds: kinds.map(str::to_owned).collect(),
             after_id: self.after_id.map(|id| i64::try_from(id).unwrap_or(i64::MAX)),
-            limit: Some(paging::limit(self.limit, paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?),
+            limit: Some(self.limit.unwrap_or(paging::DEFAULT_LIMIT) as usize),
         })
     }
 }

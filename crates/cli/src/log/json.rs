@@ -68,10 +68,14 @@ where
         let metadata = event.metadata();
         let mut fields = Fields::default();
         event.record(&mut fields);
+        // What comes from the crate `log` has its target, and where it was compiled, as fields.
+        let logged = fields.0.remove("log.target");
+        fields.0.retain(|name, _| !name.starts_with("log."));
+        let target = logged.unwrap_or_else(|| metadata.target().into());
         let message = fields.0.remove("message").unwrap_or_else(|| "".into());
         let level = metadata.level().as_str().to_ascii_lowercase();
         // Not one map: the order is for whoever reads it without a program.
-        write!(writer, r#"{{"ts":"{ts}","level":"{level}","target":{}"#, Value::from(metadata.target()))?;
+        write!(writer, r#"{{"ts":"{ts}","level":"{level}","target":{target}"#)?;
         write!(writer, r#","message":{message}"#)?;
         for (name, value) in fields.0 {
             write!(writer, ",{}:{value}", Value::from(name))?;

@@ -78,7 +78,10 @@ async fn health(api: SocketAddr) -> Result<Value> {
 async fn nothing_can_be_stored(api: SocketAddr, proxy: &str, idle: Duration, cause: &str) -> Result<()> {
     let begin = Instant::now();
     let refused = ask(api, "PATCH", "/services/echo", Some(json!({"description": "meanwhile"}))).await?;
-    assert_eq!((refused.status, &refused.json()?["code"]), (503, &json!("STORAGE_FAILED")));
+    let code = if cause == "is full" { "INSUFFICIENT_RESOURCES" } else { "STORAGE_FAILED" };
+    assert_eq!((refused.status, &refused.json()?["code"]), (503, &json!(code)));
+    // That is enough to find out.
+    assert_eq!(health(api).await?["status"], "degraded");
     assert!(refused.body.contains(cause), "{}", refused.body);
     assert!(begin.elapsed() < Duration::from_secs(5), "it was refused after {:?}", begin.elapsed());
     let service = ask(api, "GET", "/services/echo", None).await?.json()?;
@@ -231,7 +234,7 @@ async fn each_failure_has_a_state_and_an_event_that_names_its_cause() -> Result<
     event(api, "instance.", &port.to_string()).await;
     status(api, "dies", "error").await;
     event(api, "instance.", "exit code 3").await;
-    event(api, "instance.", "did not answer").await;
+    event(api, "instance.unhealthy", "no answer within").await;
     check_quick("an agent that dies, one that hangs, a port that is taken", idle, p99(api).await?);
     let overview = ask(api, "GET", "/stats/overview", None).await?.json()?;
     let told: Vec<_> =

@@ -20,6 +20,7 @@ mod connections;
 mod conversations;
 mod crash_loop;
 mod event_stream;
+mod examples_api;
 mod fleet;
 mod front_door;
 mod hand_over;

@@ -66,8 +66,8 @@ impl Engine {
             created_at: now,
             updated_at: now,
         };
-        new.options.apply(&mut service).map_err(Problem::fields)?;
-        check::service(&service, &self.allow_sources).map_err(Problem::fields)?;
-        Ok(service)
+        let mut errors = new.options.apply(&mut service).err().unwrap_or_default();
+        errors.extend(check::service(&service, &self.allow_sources).err().unwrap_or_default());
+        if errors.is_empty() { Ok(service) } else { Err(Problem::fields(errors)) }
     }
 }

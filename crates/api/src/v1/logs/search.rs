@@ -14,7 +14,6 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 const DEFAULT_LIMIT: u32 = 200;
-const MAX_LIMIT: u32 = 2000;
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -32,12 +31,15 @@ pub(crate) struct SearchParams {
     stream: Option<LogStream>,
     /// Only lines from this time on.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(deserialize_with = "paging::time")]
     since: Option<Timestamp>,
     /// Only lines up to this time.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(deserialize_with = "paging::time")]
     until: Option<Timestamp>,
     /// Most lines, at most 2000.
     #[param(minimum = 1, maximum = 2000, default = 200)]
+    #[serde(deserialize_with = "paging::up_to::<_, 2000>")]
     limit: Option<u32>,
 }
 
@@ -59,7 +61,7 @@ pub(crate) async fn get(
     let SearchParams { q, service, level, stream, since, until, limit } = params;
     let names = service.as_deref().unwrap_or_default().split(',').map(str::trim);
     let services = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    let limit = paging::limit(limit, DEFAULT_LIMIT, MAX_LIMIT)?;
+    let limit = limit.unwrap_or(DEFAULT_LIMIT) as usize;
     let query = LogSearch { q, services, level, stream, since, until, limit };
     Ok(Json(shared.control.search_logs(&query).await?))
 }

@@ -107,6 +107,7 @@ pub(crate) async fn check(State(shared): Ctx, Name(name): Name) -> Result<Json<P
 pub(crate) struct HistoryQuery {
     /// Most records, at most 1000.
     #[param(minimum = 1, maximum = 1000, default = 100)]
+    #[serde(deserialize_with = "paging::up_to::<_, 1000>")]
     limit: Option<u32>,
     /// Only those of this instance: `weather-0`.
     instance: Option<String>,
@@ -129,7 +130,7 @@ pub(crate) async fn history(
     Params(query): Params<HistoryQuery>,
 ) -> Result<Json<Page<HealthRecord>>> {
     let name = shared.control.service(&name)?.name.clone();
-    let limit = paging::limit(query.limit, paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
+    let limit = query.limit.unwrap_or(paging::DEFAULT_LIMIT) as usize;
     let mut records = shared.control.health_history(&name, HISTORY).await?;
     records.retain(|record| {
         query.instance.as_ref().is_none_or(|instance| record.instance == *instance)

@@ -4,6 +4,7 @@
 use crate::Ctx;
 use crate::error::{ApiError, Result};
 use crate::extract::{Name, Params};
+use crate::paging;
 use crate::serve::Closing;
 use crate::sse;
 use axum::extract::State;
@@ -16,7 +17,6 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 const DEFAULT_TAIL: u32 = 200;
-const MAX_TAIL: u32 = 10_000;
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -24,17 +24,20 @@ const MAX_TAIL: u32 = 10_000;
 pub(crate) struct LogParams {
     /// Only lines from this time on.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(deserialize_with = "paging::time")]
     since: Option<Timestamp>,
     /// Only lines up to this time; not with `follow`.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(deserialize_with = "paging::time")]
     until: Option<Timestamp>,
     /// Only lines that match this regular expression.
     grep: Option<String>,
     /// Only lines that are at least so severe.
     #[param(inline)]
     level: Option<LogLevel>,
-    /// Most lines, the last ones; at most 10,000.
-    #[param(minimum = 1, maximum = 10_000, default = 200)]
+    /// Most lines, the last ones; at most 100,000.
+    #[param(minimum = 1, maximum = 100_000, default = 200)]
+    #[serde(deserialize_with = "paging::up_to::<_, 100_000>")]
     tail: Option<u32>,
     /// Server-sent events, and new lines as they come.
     follow: bool,
@@ -58,10 +61,7 @@ pub(crate) async fn get(
     closing: Closing,
 ) -> Result<Response> {
     let name = shared.control.service(&name)?.name.clone();
-    let tail = match params.tail.unwrap_or(DEFAULT_TAIL) {
-        tail if (1..=MAX_TAIL).contains(&tail) => tail as usize,
-        _ => return Err(ApiError::field("tail", format!("must be from 1 to {MAX_TAIL}"))),
-    };
+    let tail = params.tail.unwrap_or(DEFAULT_TAIL) as usize;
     let LogParams { since, until, grep, level, follow, .. } = params;
     let query = LogQuery { since, until, grep, level, tail: Some(tail) };
     if follow {
