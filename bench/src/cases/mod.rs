@@ -146,7 +146,9 @@ pub(crate) const CASES: &[Case] = &[
     case("many-relayed", "9,000 conversations with a command agent, through one relay", |bench, report| {
         Box::pin(many::run_relayed(bench, report))
     }),
-    case("api", "the API's list of 100 services", |bench, report| Box::pin(api::run(bench, report))),
+    case("api", "the API: lists, one service, making rules, an event to 100 readers", |bench, report| {
+        Box::pin(api::run(bench, report))
+    }),
     case("routing", "one routing decision among 1,000 instances and 1,000 rules", |bench, report| {
         Box::pin(std::future::ready(routing::run(bench, report)))
     }),

@@ -54,7 +54,7 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Result<Response> {
     let last_seen = last_event_id(&headers)?;
-    let filter = query.filter()?;
+    let filter = query.filter();
     let filter = EventFilter { after_id: last_seen.or(filter.after_id), ..filter };
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if text(header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream")) {
@@ -75,19 +75,19 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>> {
 }
 
 impl EventQuery {
-    fn filter(&self) -> Result<EventFilter> {
+    fn filter(&self) -> EventFilter {
         let kinds = self
             .kind
             .iter()
             .flat_map(|kinds| kinds.split(','))
             .map(str::trim)
             .filter(|kind| !kind.is_empty());
-        Ok(EventFilter {
+        EventFilter {
             service: self.service.clone(),
             kinds: kinds.map(str::to_owned).collect(),
             after_id: self.after_id.map(|id| i64::try_from(id).unwrap_or(i64::MAX)),
             limit: Some(self.limit.unwrap_or(paging::DEFAULT_LIMIT) as usize),
-        })
+        }
     }
 }
 
