@@ -95,7 +95,29 @@ pub(crate) fn run(root: &Path) -> Result<Verdict> {
         let text = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
         faults.append(&mut check(folder, &text));
     }
+    for entry in fs::read_dir(root.join(COMMANDS)).with_context(|| format!("failed to read {COMMANDS}"))? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        faults.append(&mut past_the_api(&name, &text));
+    }
     Ok(verdict(faults, format!("{} crates keep to their arrows", folders.len())))
+}
+
+/// Commands are clients of the API and of nothing else: what they could do past it, another program could not do.
+const COMMANDS: &str = "crates/cli/src/commands";
+
+/// What a command uses of ours besides the words of `core`.
+fn past_the_api(name: &str, text: &str) -> Vec<String> {
+    let used = text
+        .split("myagent_")
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase()).next());
+    let past = used.filter(|name| ARROWS.iter().any(|(folder, _)| folder == name) && *name != "core");
+    past.map(|folder| {
+        format!("{COMMANDS}/{name}: a command is a client of the API; it must not use {folder}")
+    })
+    .collect()
 }
 
 /// Where a crate is.
@@ -188,6 +210,15 @@ mod tests {
 
     fn manifest(folder: &str, rest: &str) -> Vec<String> {
         check(folder, &format!("[package]\nname = \"myagent-{folder}\"\n[lints]\nworkspace = true\n{rest}"))
+    }
+
+    #[test]
+    fn a_command_that_goes_past_the_api_is_named() {
+        let text =
+            "use myagent_core::view::RuleView;\nuse myagent_store::Store;\nlet x = \"myagent-manager\";";
+        let faults = past_the_api("list.rs", text);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains("list.rs") && faults[0].ends_with("use store"), "{faults:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use myagent_core::Clock;
 use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
+use myagent_core::health::HealthRecord;
 use myagent_core::instance::InstanceState;
 use myagent_core::logs::{FoundLines, LogLine, LogQuery, LogSearch};
 use myagent_core::overview::{ConnectionCounts, Overview};
@@ -23,7 +24,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use utoipa::ToSchema;
 
 /// All services by name, as last published.
 pub(crate) type Views = BTreeMap<String, Arc<ServiceView>>;
@@ -58,22 +58,6 @@ pub struct EventFilter {
     pub after_id: Option<i64>,
     /// At most this many of the newest.
     pub limit: Option<usize>,
-}
-
-/// One health check.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct HealthRecord {
-    /// When.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-    /// `weather-0`.
-    pub instance: String,
-    /// Did it succeed?
-    pub healthy: bool,
-    /// How long it took, milliseconds.
-    pub latency_ms: f64,
-    /// What went wrong.
-    pub message: Option<String>,
 }
 
 /// The way to the engine.

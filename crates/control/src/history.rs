@@ -1,9 +1,10 @@
 //! Looking at what was: events and health checks. It reads the database beside the engine, which never waits for it.
 
 use crate::commands::storage;
-use crate::handle::{EventFilter, Handle, HealthRecord};
+use crate::handle::{EventFilter, Handle};
 use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
+use myagent_core::health::HealthRecord;
 use myagent_store::{Store, StoreError};
 use std::sync::Arc;
 

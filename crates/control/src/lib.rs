@@ -30,5 +30,5 @@ mod wall;
 
 pub use connections::{Disconnect, Level, Notification};
 pub use engine::{Config, Engine, SweepInterval};
-pub use handle::{EventFilter, Handle, HealthRecord, RestartMode, StopAll};
+pub use handle::{EventFilter, Handle, RestartMode, StopAll};
 pub use once::{Made, Once};

@@ -1,5 +1,6 @@
 //! Health: the results of probes folded into one word. Down after 3 failures in a row, up after 2 successes.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use utoipa::ToSchema;
@@ -114,6 +115,22 @@ impl Tracker {
         }
         Change::None
     }
+}
+
+/// One health check, as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HealthRecord {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// `weather-0`.
+    pub instance: String,
+    /// Did it succeed?
+    pub healthy: bool,
+    /// How long it took, milliseconds.
+    pub latency_ms: f64,
+    /// What went wrong.
+    pub message: Option<String>,
 }
 
 /// Past checks in numbers.

@@ -9,7 +9,7 @@ use crate::output::table::{self, numbers, words};
 use crate::progress::spin;
 use anyhow::Result;
 use hyper::Method;
-use myagent_control::HealthRecord;
+use myagent_core::health::HealthRecord;
 use myagent_core::view::{Page, ServiceView};
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! Checking health now.
 
 use crate::engine::{Answer, Engine};
-use crate::handle::HealthRecord;
 use myagent_core::error::{Code, Problem};
+use myagent_core::health::HealthRecord;
 use myagent_core::instance::InstanceState;
 use myagent_supervisor::Command as InstanceCommand;
 use tokio::sync::oneshot;

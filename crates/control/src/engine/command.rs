@@ -1,9 +1,10 @@
 //! What the engine can be asked.
 
 use crate::connections::{Audience, Disconnect, Notification};
-use crate::handle::{HealthRecord, RestartMode, StopAll};
+use crate::handle::{RestartMode, StopAll};
 use crate::once::{Made, Once};
 use myagent_core::error::Problem;
+use myagent_core::health::HealthRecord;
 use myagent_core::request::NewService;
 use myagent_core::routing::Rule;
 use myagent_core::service::Desired;

@@ -1,7 +1,7 @@
 //! Which connections, in which order, and which page of them.
 
 use super::{Connections, Row};
-use crate::ids::ServiceId;
+use crate::ids::{ConnectionId, ServiceId};
 use crate::view::{ConnectionStatus, ConnectionView, Page};
 use jiff::Timestamp;
 use std::cmp::Ordering;
@@ -24,6 +24,8 @@ pub struct Filter {
     pub session_id: Option<String>,
     /// With this text in an id, the address, the user agent, the instance or the rule, in any case.
     pub search: Option<String>,
+    /// Behind this one in the order by id; it may be closed meanwhile.
+    pub after: Option<ConnectionId>,
 }
 
 /// What a list is sorted by. Equal ones are sorted by id, so that pages fit together.
@@ -38,6 +40,8 @@ type Compare = fn(&Row, &Row) -> Ordering;
 
 /// What can be sorted by.
 const FIELDS: &[(&str, Compare)] = &[
+    // Ids are given in the order of time.
+    ("connection_id", |a, b| a.connection.connection_id.cmp(&b.connection.connection_id)),
     ("connected_at", |a, b| a.connection.connected_at.cmp(&b.connection.connected_at)),
     ("last_activity", |a, b| a.connection.last_activity.cmp(&b.connection.last_activity)),
     ("bytes_sent", |a, b| a.connection.bytes_out.cmp(&b.connection.bytes_out)),
@@ -71,6 +75,11 @@ impl Order {
         Ok(Self { field, backwards })
     }
 
+    /// Whether it is by id, which is what [`Filter::after`] needs.
+    pub fn is_by_id(self) -> bool {
+        self.field == 0
+    }
+
     fn compare(self, a: &Row, b: &Row) -> Ordering {
         let order = (FIELDS[self.field].1)(a, b);
         let order = if self.backwards { order.reverse() } else { order };
@@ -100,14 +109,24 @@ impl Connections {
             _ => self.rows.values().map(Box::as_ref).filter(|row| wanted.is_met(row, now)).collect(),
         };
         let total = rows.len();
+        let mut before = 0;
+        if let Some(after) = filter.after {
+            rows.retain(|row| match row.connection.connection_id.cmp(&after) {
+                Ordering::Less => order.backwards,
+                Ordering::Equal => false,
+                Ordering::Greater => !order.backwards,
+            });
+            before = total - rows.len();
+        }
         let end = offset.saturating_add(limit);
         let compare = |a: &&Row, b: &&Row| order.compare(a, b);
-        if end < total {
+        if end < rows.len() {
             rows.select_nth_unstable_by(end, compare);
             rows.truncate(end);
         }
         rows.sort_unstable_by(compare);
         let items: Vec<_> = rows.iter().skip(offset).map(|row| row.view(now)).collect();
+        let offset = before.saturating_add(offset);
         let has_more = offset.saturating_add(items.len()) < total;
         Page { items, total, limit, offset, has_more }
     }

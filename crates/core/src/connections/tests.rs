@@ -97,7 +97,7 @@ fn pages_filters_and_orders_do_what_they_say() {
     ] {
         assert_eq!(numbers(&table, &all, order, page, 6), expected, "{order} {page:?}");
     }
-    assert!(Order::parse("colour").unwrap_err().contains("\"colour\" is not one of connected_at, "));
+    assert!(Order::parse("colour").unwrap_err().contains("\"colour\" is not one of connection_id, connected_at, "));
     assert_eq!(Order::parse("-connected_at"), Ok(Order::default()));
 }
 
@@ -227,4 +227,27 @@ fn many_connections_cost_little() {
     }
     assert!(table.is_empty());
     // It takes a fraction of a second; anything quadratic would take minutes, and be ended.
+}
+
+#[test]
+fn pages_behind_an_id_leave_nothing_out_while_others_come_and_go() {
+    let mut table = Connections::default();
+    let mut full = Report { full: true, ..report((0..100).map(connection), []) };
+    table.take(key(WEATHER, 0), "weather-0", &mut full, at(1));
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let filter = Filter { after, ..Filter::default() };
+        let page = table.page(&filter, Order::default(), (7, 0), at(1));
+        seen.extend(page.items.iter().map(|view| view.connection_id));
+        after = page.items.last().map(|view| view.connection_id);
+        if !page.has_more {
+            break;
+        }
+        // Newer ones come, and some that were shown go, the last one, too.
+        let new = 1_000 + seen.len() as u128;
+        let gone = seen.iter().rev().take(2).map(|id| closed(connection(id.0.as_u128() >> 64), false));
+        table.take(key(WEATHER, 0), "weather-0", &mut report([connection(new)], gone), at(1));
+    }
+    let expected: Vec<_> = (0..100).rev().map(id).collect();
+    assert_eq!(seen, expected);
 }

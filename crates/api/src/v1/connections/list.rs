@@ -7,6 +7,7 @@ use crate::paging;
 use crate::{Ctx, Shared};
 use axum::extract::State;
 use axum::response::Json;
+use myagent_core::ConnectionId;
 use myagent_core::connections::{Filter, Order};
 use myagent_core::view::{ConnectionStatus, ConnectionView, Page};
 use serde::Deserialize;
@@ -35,6 +36,9 @@ pub(crate) struct ListQuery {
     /// Items before it.
     #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
     offset: Option<u32>,
+    /// In place of `offset`: only what comes after the connection with this id, whether it is still open or not. So no connection is
+    /// left out or comes twice while others open and close; only in the order by `connection_id`.
+    after: Option<String>,
 }
 
 /// Lists open connections, the newest first.
@@ -69,8 +73,15 @@ fn read(query: ListQuery) -> Result<(Filter, Order, (usize, usize))> {
     let ip = query.client_ip.map(|text| {
         text.parse().map_err(|_| ApiError::field("client_ip", format!("{text:?} is not an IP address")))
     });
+    let after = query.after.as_deref().map(str::parse::<ConnectionId>).transpose();
+    let after =
+        after.map_err(|_| ApiError::field("after", "must be the id of a connection, the whole of it"))?;
+    if after.is_some() && (offset != 0 || !order.is_by_id()) {
+        return Err(ApiError::field("after", "goes with the order by connection_id, and without offset"));
+    }
     let filter = Filter {
         service: None,
+        after,
         instance: query.instance,
         status: query.status.as_deref().map(states).transpose()?,
         rule: query.rule,
@@ -111,8 +122,13 @@ mod tests {
         assert_eq!((order, page), (Order::parse("-rule").unwrap(), (5, 7)));
         for (query, message) in [
             ("client_ip=here", "client_ip: \"here\" is not an IP address"),
+            ("after=7", "after: must be the id of a connection"),
+            (
+                "after=00000000-0000-0000-0000-000000000001&sort=rule",
+                "after: goes with the order by connection_id",
+            ),
             ("status=gone", "status: \"gone\" is not one of active, idle, closing"),
-            ("sort=x", "sort: \"x\" is not one of connected_at, last_activity, "),
+            ("sort=x", "sort: \"x\" is not one of connection_id, connected_at, "),
         ] {
             assert!(check(query).unwrap_err().starts_with(message), "{query}");
         }

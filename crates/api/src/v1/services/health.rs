@@ -8,7 +8,7 @@ use crate::paging;
 use axum::extract::State;
 use axum::response::Json;
 use jiff::Timestamp;
-use myagent_control::HealthRecord;
+use myagent_core::health::HealthRecord;
 use myagent_core::health::{Health, HealthSummary};
 use myagent_core::instance::InstanceState;
 use myagent_core::view::{Page, ServiceView};

@@ -35,6 +35,9 @@ pub(crate) struct ListQuery {
     /// Items before it.
     #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
     offset: Option<u32>,
+    /// In place of `offset`: only what comes after the service of this name, whether there is still one or not. So no service is left
+    /// out or comes twice while others come and go; only in the order by `name`.
+    after: Option<String>,
 }
 
 /// Lists services.
@@ -77,13 +80,23 @@ fn select(mut all: Vec<Arc<ServiceView>>, query: &ListQuery) -> Result<Page<Arc<
         let has = |text: &String| text.to_lowercase().contains(&wanted);
         all.retain(|view| has(&view.name) || has(&view.description) || view.tags.iter().any(has));
     }
-    if let Some(sort) = &query.sort {
-        let (field, backwards) = sort.strip_prefix('-').map_or((sort.as_str(), false), |field| (field, true));
-        let order = order(field)?;
-        // Stable, so that equal ones stay sorted by name.
-        all.sort_by(|a, b| if backwards { order(b, a) } else { order(a, b) });
+    let (field, backwards) = match &query.sort {
+        None => ("name", false),
+        Some(sort) => sort.strip_prefix('-').map_or((sort.as_str(), false), |field| (field, true)),
+    };
+    let order = order(field)?;
+    // Stable, so that equal ones stay sorted by name.
+    all.sort_by(|a, b| if backwards { order(b, a) } else { order(a, b) });
+    let Some(after) = &query.after else { return Ok(Page::cut(all, limit, offset)) };
+    if offset != 0 || field != "name" {
+        return Err(ApiError::field("after", "goes with the order by name, and without offset"));
     }
-    Ok(Page::cut(all, limit, offset))
+    let total = all.len();
+    all.retain(|view| if backwards { view.name < *after } else { view.name > *after });
+    let offset = total - all.len();
+    let has_more = all.len() > limit;
+    all.truncate(limit);
+    Ok(Page { items: all, total, limit, offset, has_more })
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -169,6 +182,13 @@ mod tests {
         check("search=ALP", "alpha delta of 2");
         check("search=chat", "beta gamma of 2");
         check("sort=-name", "gamma delta beta alpha of 4");
+        check("limit=2&after=beta", "delta gamma of 4");
+        check("limit=1&after=beta", "delta of 4+");
+        check("after=c&tags=chat", "gamma of 2");
+        check("after=delta&sort=-name", "beta alpha of 4");
+        check("after=zebra", " of 4");
+        check("after=beta&sort=status", "after: goes with the order by name, and without offset");
+        check("after=beta&offset=1", "after: goes with the order by name, and without offset");
         check("sort=created_at", "alpha beta gamma delta of 4");
         check("sort=-status", "alpha beta delta gamma of 4");
     }
