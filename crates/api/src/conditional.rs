@@ -29,7 +29,10 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         if given == "*" {
             return Ok(Self(None));
         }
-        let version = given.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')?.parse().ok());
+        let digits = given.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        // As it is written in an answer: 02 and +2 are other tags.
+        let version = digits
+            .and_then(|digits| digits.parse::<u64>().ok().filter(|version| version.to_string() == digits));
         match version {
             Some(version) => Ok(Self(Some(version))),
             None => Err(ApiError::field(
@@ -123,7 +126,7 @@ mod tests {
         assert_eq!(read(&[]).await, Some(None));
         assert_eq!(read(&["*"]).await, Some(None));
         assert_eq!(read(&["\"17\""]).await, Some(Some(17)));
-        for bad in ["17", "\"x\"", "\"1\", \"2\"", "W/\"1\"", "\"", ""] {
+        for bad in ["17", "\"017\"", "\"+17\"", "\"x\"", "\"1\", \"2\"", "W/\"1\"", "\"", ""] {
             assert_eq!(read(&[bad]).await, None, "{bad}");
         }
         assert_eq!(read(&["\"1\"", "\"1\""]).await, None);

@@ -52,6 +52,8 @@ async fn surround(State(edge): State<Edge>, request: Request, next: Next) -> Res
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A page of ours in a frame of somebody else's could be made to click.
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     response
 }
 
@@ -59,6 +61,9 @@ fn admit(transport: Transport, request: &Request) -> Result<(), ApiError> {
     let Transport::Tcp { address } = transport else { return Ok(()) };
     let text = |name: HeaderName| match request.headers().get(&name) {
         None => Ok(None),
+        Some(_) if request.headers().get_all(&name).iter().count() > 1 => {
+            Err(ApiError::new(Code::Forbidden, format!("{name} is given twice")))
+        }
         Some(value) => value
             .to_str()
             .map(Some)

@@ -62,8 +62,7 @@ pub(crate) fn render(response: &mut Response, request_id: &str) {
     }
     let status = response.status();
     let mut body = Map::new();
-    // There is no page per code that a URI could lead to, and RFC 9457 has a value for that.
-    body.insert("type".to_owned(), json!("about:blank"));
+    body.insert("type".to_owned(), json!(format!("/docs/errors/{}", problem.code)));
     body.insert("title".to_owned(), json!(status.canonical_reason().unwrap_or("Error")));
     body.insert("status".to_owned(), json!(status.as_u16()));
     body.insert("code".to_owned(), json!(problem.code));
@@ -93,7 +92,7 @@ mod tests {
         assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
         let expected = json!({
-            "type": "about:blank", "title": "Bad Request", "status": 400, "code": "INVALID_REQUEST",
+            "type": "/docs/errors/INVALID_REQUEST", "title": "Bad Request", "status": 400, "code": "INVALID_REQUEST",
             "detail": "port: must be from 1 to 65535", "request_id": "r-1",
             "errors": [{"field": "port", "message": "must be from 1 to 65535"}],
         });

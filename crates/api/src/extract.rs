@@ -9,9 +9,13 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use myagent_core::{Code, FieldError};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::time::Duration;
 
 /// Largest request body, bytes.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
+
+/// How long the whole body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A JSON body; one that is missing is a problem.
 #[derive(Debug)]
@@ -65,7 +69,12 @@ fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 async fn read(request: Request) -> Result<Bytes, ApiError> {
-    match Limited::new(request.into_body(), MAX_BODY).collect().await {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    let Ok(body) = tokio::time::timeout(BODY_TIMEOUT, body).await else {
+        let detail = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+        return Err(ApiError::new(Code::RequestTimeout, detail));
+    };
+    match body {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if is_too_large(&*error) => {
             Err(ApiError::new(Code::PayloadTooLarge, format!("the body is larger than {MAX_BODY} bytes")))
@@ -150,7 +159,13 @@ fn query_errors<T: DeserializeOwned>(parts: &Parts, text: &str) -> Vec<FieldErro
     };
     let errors: Vec<FieldError> =
         query.split('&').filter(|pair| !pair.is_empty()).filter_map(alone).collect();
-    if errors.is_empty() { vec![FieldError::new("query", message(text))] } else { errors }
+    let text = message(text);
+    let missing = text.split_once("missing field `").and_then(|(_, rest)| rest.split('`').next());
+    match missing {
+        Some(name) => errors.into_iter().chain([FieldError::new(name, "is missing")]).collect(),
+        None if errors.is_empty() => vec![FieldError::new("query", text)],
+        None => errors,
+    }
 }
 
 /// The name or id of a service in the path.
@@ -249,6 +264,12 @@ mod tests {
         assert_eq!(read(serde_json::json!({})), "replicas");
         assert_eq!(read(serde_json::json!([])), "body");
         assert_eq!(read(serde_json::json!("x")), "body");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(read_json(&[], never).await, Err(Code::RequestTimeout));
     }
 
     #[tokio::test]

@@ -38,7 +38,7 @@ fn is_ours(host: &str, listen: SocketAddr) -> bool {
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         // The last colon of `[::1]` is inside the brackets.
-        Some((name, port)) if !port.contains(']') => name,
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     }
 }
@@ -59,9 +59,14 @@ mod tests {
         for host in ["localhost:8080", "LOCALHOST", "127.0.0.1:8080", "127.0.0.1", "[::1]:8080", "[::1]"] {
             assert!(allowed(local, Some(host), None), "{host}");
         }
-        for host in
-            ["evil.example:8080", "10.0.0.5:8080", "127.0.0.1.evil.example", "", "localhost.evil.example"]
-        {
+        for host in [
+            "evil.example:8080",
+            "10.0.0.5:8080",
+            "127.0.0.1.evil.example",
+            "",
+            "localhost.evil.example",
+            "localhost:evil.example",
+        ] {
             assert!(!allowed(local, Some(host), None), "{host}");
         }
         assert!(!allowed(local, None, None));

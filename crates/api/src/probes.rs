@@ -29,7 +29,7 @@ async fn live() -> &'static str {
 
 /// Says that the manager works.
 ///
-/// A listener is opened when the control plane runs or is about to, and requests wait for it: whoever gets an answer gets "ready".
+/// A listener is opened when the control plane runs or is about to, and requests wait for it: whoever gets an answer gets `ok`.
 #[utoipa::path(
     get,
     path = "/readyz",

@@ -10,7 +10,7 @@ use crate::handle::{Handle, Views};
 use crate::publish;
 use crate::rules::Rules;
 use crate::sums::SUMS_EVERY;
-use crate::unsaved::Unsaved;
+use crate::unsaved::{MAX_EVENTS, Unsaved};
 use crate::wall::WallWatch;
 use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
@@ -38,6 +38,8 @@ const EVENTS: usize = 1024;
 pub(crate) const STOP_PACE: Duration = Duration::from_millis(5);
 /// How often old events and health checks are removed.
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
+/// The last event of a manager that has ended as it should.
+const ENDED: &str = "manager.ended";
 /// How often everything is planned anew, whatever was missed.
 #[derive(Clone, Copy, Debug)]
 pub struct SweepInterval(pub Duration);
@@ -46,6 +48,15 @@ impl Default for SweepInterval {
     fn default() -> Self {
         Self(Duration::from_secs(5))
     }
+}
+
+/// After which id events go on. A manager that was killed may have told followers of events that it could not store: their ids are
+/// not given again.
+fn first_free_id(store: &Store) -> Result<i64, StoreError> {
+    let last = store.last_event_id()?;
+    let newest = store.events(&myagent_store::EventFilter { limit: 1, ..Default::default() })?;
+    let has_ended = newest.first().is_none_or(|event| event.id == last && event.kind == ENDED);
+    Ok(if has_ended { last } else { last.saturating_add(i64::try_from(MAX_EVENTS).unwrap_or(0)) })
 }
 
 /// Waits until what failed is to be tried again, if something failed.
@@ -118,7 +129,7 @@ impl Engine {
         let (connections, sessions) = (OpenConnections::default(), Sessions::default());
         let clients = if config.count_clients { Clients::counting() } else { Clients::default() };
         let store = Arc::new(config.store);
-        let unsaved = Unsaved::after(store.last_event_id()?);
+        let unsaved = Unsaved::after(first_free_id(&store)?);
         let (storage_problem, storage_receiver) = watch::channel(None);
         let handle = Handle {
             store: Arc::clone(&store),
@@ -219,6 +230,7 @@ impl Engine {
             self.save(false);
             self.end_if_done();
         }
+        self.record("manager", ENDED, None, None, "all that happened is stored".to_owned());
         self.save(true);
         self.store_sums();
         statistics.end().await;

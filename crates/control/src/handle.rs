@@ -5,8 +5,7 @@ use crate::logs::{self, Searched, Searches};
 use crate::once::{Made, Once};
 use crate::unsaved::Pending;
 use jiff::Timestamp;
-use myagent_core::Clock;
-use myagent_core::error::{Code, Problem};
+use myagent_core::error::{Code, FieldError, Problem};
 use myagent_core::event::Event;
 use myagent_core::health::HealthRecord;
 use myagent_core::instance::InstanceState;
@@ -17,6 +16,7 @@ use myagent_core::routing::RoutingSnapshot;
 use myagent_core::service::Desired;
 use myagent_core::update::Update;
 use myagent_core::view::{FleetView, ServiceView};
+use myagent_core::{Clock, ServiceId};
 use myagent_store::Store;
 use myagent_supervisor::{Clients, OpenConnections, Sessions};
 use serde::{Deserialize, Serialize};
@@ -103,11 +103,10 @@ impl Handle {
     /// One service by name or id; the error suggests the nearest name.
     pub fn service(&self, name_or_id: &str) -> Result<Arc<ServiceView>, Problem> {
         let views = self.views.borrow();
-        if let Some(view) = views.get(name_or_id) {
-            return Ok(Arc::clone(view));
-        }
-        let by_id = |view: &&Arc<ServiceView>| view.service_id.to_string() == name_or_id;
-        if let Some(view) = views.values().find(by_id) {
+        // A name may look like an id if an earlier version registered it; an id is the surer word.
+        let by_id = name_or_id.parse::<ServiceId>().ok();
+        let by_id = by_id.and_then(|id| views.values().find(|view| view.service_id == id));
+        if let Some(view) = by_id.or_else(|| views.get(name_or_id)) {
             return Ok(Arc::clone(view));
         }
         Err(unknown_service(name_or_id, views.keys().map(String::as_str)))
@@ -213,15 +212,15 @@ impl Handle {
 
     /// Lines of output of all instances, oldest first.
     pub async fn logs(&self, name: &str, query: LogQuery) -> Result<Vec<LogLine>, Problem> {
-        let instances = self.log_instances(name)?;
+        let instances = self.log_instances(name, query.instance.as_deref())?;
         logs::read(self.log_dir.clone(), instances, query).await
     }
 
     /// The lines that `query` asks for and then new ones as they come, until the receiver is dropped.
     pub async fn follow_logs(&self, name: &str, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, Problem> {
-        self.service(name)?;
-        let (handle, name) = (self.clone(), name.to_owned());
-        let instances = move || handle.log_instances(&name).ok();
+        self.log_instances(name, query.instance.as_deref())?;
+        let (handle, name, only) = (self.clone(), name.to_owned(), query.instance.clone());
+        let instances = move || handle.log_instances(&name, only.as_deref()).ok();
         logs::follow(self.log_dir.clone(), instances, query).await
     }
 
@@ -299,9 +298,17 @@ impl Handle {
         }
     }
 
-    fn log_instances(&self, name: &str) -> Result<Vec<String>, Problem> {
+    fn log_instances(&self, name: &str, only: Option<&str>) -> Result<Vec<String>, Problem> {
         let view = self.service(name)?;
-        Ok(view.instances.iter().map(|instance| instance.name.clone()).collect())
+        let all = view.instances.iter().map(|instance| instance.name.clone());
+        let wanted: Vec<String> = all.filter(|name| only.is_none_or(|only| name == only)).collect();
+        match only.filter(|_| wanted.is_empty()) {
+            Some(only) => {
+                let message = format!("{only:?} is not one of the instances of {}", view.name);
+                Err(Problem::fields(vec![FieldError::new("instance", message)]))
+            }
+            None => Ok(wanted),
+        }
     }
 
     /// Waits until what is known of every instance is fresh: its runner has been found again, or is known to be gone. One that

@@ -2,6 +2,7 @@
 
 use crate::commands::storage;
 use crate::handle::{EventFilter, Handle};
+use myagent_core::ServiceId;
 use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
 use myagent_core::health::HealthRecord;
@@ -35,14 +36,8 @@ impl Handle {
 
     /// Past events, the oldest first; also those that could not be stored yet.
     pub async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, Problem> {
-        let service = filter.service.as_deref().map(|name| self.service(name)).transpose()?;
-        let limit = filter.limit.unwrap_or(100).min(MOST);
-        let stored = myagent_store::EventFilter {
-            service: service.map(|service| service.service_id),
-            kinds: filter.kinds.clone(),
-            after_id: filter.after_id,
-            limit: limit as u32,
-        };
+        let stored = self.stored_filter(&filter)?;
+        let limit = stored.limit as usize;
         // First those that wait to be stored: one that is stored meanwhile is seen twice rather than never.
         let pending = self.pending.after(filter.after_id.unwrap_or(0));
         let mut events = self.read(move |store| store.events(&stored)).await?;
@@ -58,6 +53,28 @@ impl Handle {
             }
         }
         Ok(events)
+    }
+
+    /// How many past events there are of that service and those kinds.
+    pub async fn count_events(&self, filter: &EventFilter) -> Result<usize, Problem> {
+        let stored = self.stored_filter(filter)?;
+        let pending = self.pending.after(0).iter().filter(|event| filter.matches(event)).count();
+        let count = self.read(move |store| store.count_events(&stored)).await?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX).saturating_add(pending))
+    }
+
+    /// With the id of the service. One that is gone is asked for by its id.
+    fn stored_filter(&self, filter: &EventFilter) -> Result<myagent_store::EventFilter, Problem> {
+        let id = |name: &str| match name.parse::<ServiceId>() {
+            Ok(id) => Ok(id),
+            Err(_) => self.service(name).map(|service| service.service_id),
+        };
+        Ok(myagent_store::EventFilter {
+            service: filter.service.as_deref().map(id).transpose()?,
+            kinds: filter.kinds.clone(),
+            after_id: filter.after_id,
+            limit: filter.limit.unwrap_or(100).min(MOST) as u32,
+        })
     }
 
     /// Past health checks of a service, the newest first.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Most events that wait; the oldest go first, and are counted.
-const MAX_EVENTS: usize = 10_000;
+pub(crate) const MAX_EVENTS: usize = 10_000;
 /// Most health checks that wait.
 const MAX_CHECKS: usize = 10_000;
 /// Between two tries.

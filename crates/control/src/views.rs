@@ -175,8 +175,10 @@ pub(crate) fn fleet<'a>(services: impl Iterator<Item = &'a ServiceView>) -> Flee
     let mut fleet = FleetView::default();
     for state in InstanceState::ALL {
         fleet.services.insert(state.to_string(), 0);
+        fleet.instances.insert(state.to_string(), 0);
     }
     fleet.services.insert("total".to_owned(), 0);
+    fleet.health.insert("total".to_owned(), 0);
     for health in [Health::Healthy, Health::Degraded, Health::Unhealthy, Health::Unknown] {
         fleet.health.insert(health.to_string(), 0);
     }
@@ -192,8 +194,9 @@ pub(crate) fn fleet<'a>(services: impl Iterator<Item = &'a ServiceView>) -> Flee
         }
         for instance in &service.instances {
             *fleet.instances.entry(instance.status.to_string()).or_default() += 1;
-            if instance.status != InstanceState::Stopped {
+            if matches!(instance.status, InstanceState::Running | InstanceState::Unhealthy) {
                 *fleet.health.entry(instance.health.to_string()).or_default() += 1;
+                *fleet.health.entry("total".to_owned()).or_default() += 1;
             }
         }
     }
@@ -205,14 +208,12 @@ pub(crate) fn overview<'a>(services: impl Iterator<Item = &'a ServiceView> + Clo
     let FleetView {
         services: by_state,
         instances,
-        mut health,
+        health,
         session_totals,
         active_sessions,
         detached_sessions,
         ..
     } = fleet(services.clone());
-    let total = health.values().sum();
-    health.insert("total".to_owned(), total);
     let mut attention = overview::attention(services.clone());
     let attention_total = attention.len();
     attention.truncate(MAX_ATTENTION);

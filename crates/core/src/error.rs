@@ -131,6 +131,59 @@ impl Code {
         }
     }
 
+    /// What to do about it; for its page.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "correct the fields that `errors` names, each with what would be right",
+            Self::ServiceNotFound => "look at `list`; the answer names the nearest name there is",
+            Self::ServiceAlreadyExists => {
+                "choose another name, or change the one that is there with `PATCH` or `PUT`"
+            }
+            Self::ServiceStartFailed => {
+                "mend the cause that `detail` names; `logs` of the service has its last output"
+            }
+            Self::ServiceStopFailed => {
+                "end the processes that `detail` names by hand; stopping again tries again"
+            }
+            Self::PortInUse => {
+                "end the process that `detail` names, or give the service another port, or none"
+            }
+            Self::InsufficientResources => {
+                "free some disk space, ports or descriptors, or raise their limits; `doctor` says which; then try again"
+            }
+            Self::RoutingFailed => {
+                "start an instance, or more of them; `route explain` says who would get a client and why nobody does"
+            }
+            Self::AgentFailed => "look at the logs of the agent",
+            Self::AgentTimeout => "look at the logs of the agent, or raise `answer_timeout`",
+            Self::RequestTimeout => "send the whole request in time",
+            Self::ConnectionNotFound => "it has closed, or never was; look at `connections`",
+            Self::RuleNotFound => "look at `route list`; the answer names the nearest name there is",
+            Self::RuleAlreadyExists => "choose another name, or change the one that is there",
+            Self::HealthCheckFailed => "start the service first",
+            Self::UpgradeFailed => "mend the cause that `detail` names; nothing was lost",
+            Self::ShuttingDown => "wait for the next manager",
+            Self::AlreadyListening => "end the command that `detail` names, or choose another port",
+            Self::Forbidden => {
+                "use an address of this machine, and no page of another origin; or allow the kind of source with `allow_sources`"
+            }
+            Self::NotFound => "look at `/docs` for the paths there are",
+            Self::MethodNotAllowed => "use one of the methods in the header `Allow`",
+            Self::PreconditionFailed => {
+                "read it again, make the change to what it is now, and send its new version"
+            }
+            Self::IdempotencyKeyReused => "take a new key for a new request",
+            Self::PayloadTooLarge => "send less than 1 MiB",
+            Self::UnsupportedMediaType => "send JSON, with `Content-Type: application/json`",
+            Self::StorageFailed => {
+                "look at `detail` and `GET /health`: end the process that holds the database, or mend what keeps it from being written; then try again"
+            }
+            Self::Internal => {
+                "tell the authors, with the lines of the manager's log that have the `request_id`"
+            }
+        }
+    }
+
     /// The HTTP status that goes with the code.
     pub fn status(self) -> u16 {
         match self {
@@ -166,6 +219,11 @@ impl fmt::Display for Code {
     }
 }
 
+/// Most fields at fault that are told.
+pub const MAX_ERRORS: usize = 50;
+/// Longest name of a field that is told, characters: it may be anything that a client sent.
+const MAX_FIELD: usize = 100;
+
 /// One field at fault: what is wrong with it and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
@@ -178,7 +236,12 @@ pub struct FieldError {
 impl FieldError {
     /// A field at fault.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        let mut field = field.into();
+        if let Some((end, _)) = field.char_indices().nth(MAX_FIELD) {
+            field.truncate(end);
+            field.push('…');
+        }
+        Self { field, message: message.into() }
     }
 }
 
@@ -207,8 +270,14 @@ impl Problem {
     }
 
     /// A request with fields at fault; the detail lists them all.
-    pub fn fields(errors: Vec<FieldError>) -> Self {
-        let detail = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    /// Of very many, so many are told.
+    pub fn fields(mut errors: Vec<FieldError>) -> Self {
+        let more = errors.len().saturating_sub(MAX_ERRORS);
+        errors.truncate(MAX_ERRORS);
+        let mut detail = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        if more > 0 {
+            detail.extend([format!("; and {more} more")]);
+        }
         Self { code: Code::InvalidRequest, detail, errors }
     }
 }
@@ -236,7 +305,12 @@ mod tests {
         let variants = body.lines().filter(|line| line.ends_with(',')).count();
         assert_eq!(Code::ALL.len(), variants);
         for code in Code::ALL {
-            assert!((400..600).contains(&code.status()) && !code.meaning().is_empty(), "{code}");
+            assert!(
+                (400..600).contains(&code.status())
+                    && !code.meaning().is_empty()
+                    && !code.remedy().is_empty(),
+                "{code}"
+            );
         }
     }
 }

@@ -305,6 +305,11 @@ pub fn check_name(name: &str) -> Result<(), String> {
         Err("is empty".to_owned())
     } else if name.len() > MAX_NAME {
         Err(format!("is longer than {MAX_NAME} characters"))
+    } else if name.parse::<ServiceId>().is_ok() {
+        Err(format!("{name:?} looks like an id; a name must not"))
+    } else if name == "batch" {
+        // `POST /services/batch` is for several services.
+        Err("must not be batch, which is a word of the API".to_owned())
     } else if !name.chars().all(valid) || name.starts_with(['_', '-']) {
         Err(format!("{name:?} must be lower-case letters, digits, - and _, and begin with a letter or digit"))
     } else {

@@ -73,6 +73,20 @@ impl Store {
         })
     }
 
+    /// How many events there are of that service and those kinds.
+    pub fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
+        self.read("count events", |connection| {
+            let (service, kinds) = conditions(filter);
+            let sql = format!("SELECT count(*) FROM events WHERE {service} AND {kinds}");
+            let (id, names) = (filter.service.map(|id| Id(id.0)), Json(&filter.kinds));
+            let mut statement = connection.prepare_cached(&sql)?;
+            // By the numbers that they have in the list, too.
+            Ok(statement
+                .query_row(params![None::<i64>, id, None::<i64>, names], |row| row.get::<_, Count>(0))?
+                .0)
+        })
+    }
+
     /// The highest id that an event ever had.
     pub fn last_event_id(&self) -> Result<i64, StoreError> {
         self.read("find the last event", |connection| {
@@ -86,13 +100,7 @@ impl Store {
     pub fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
         self.read("list events", |connection| {
             let order = if filter.after_id.is_some() { "ASC" } else { "DESC" };
-            let service = if filter.service.is_some() { "service_id = ?2" } else { "?2 IS NULL" };
-            let kinds = if filter.kinds.is_empty() {
-                "?4 IS NOT NULL"
-            } else {
-                "EXISTS (SELECT 1 FROM json_each(?4) WHERE kind = value OR (substr(value, -1) = '.' \
-                 AND substr(kind, 1, length(value)) = value))"
-            };
+            let (service, kinds) = conditions(filter);
             let sql = format!(
                 "SELECT id, at, who, kind, service_id, service, instance, why FROM events \
                  WHERE id > ?1 AND {service} AND {kinds} ORDER BY id {order} LIMIT ?3"
@@ -110,6 +118,18 @@ impl Store {
             Ok(events)
         })
     }
+}
+
+/// What is asked of the service (parameter 2) and the kind (4) of an event.
+fn conditions(filter: &EventFilter) -> (&'static str, &'static str) {
+    let service = if filter.service.is_some() { "service_id = ?2" } else { "?2 IS NULL" };
+    let kinds = if filter.kinds.is_empty() {
+        "?4 IS NOT NULL"
+    } else {
+        "EXISTS (SELECT 1 FROM json_each(?4) WHERE kind = value OR (substr(value, -1) = '.' \
+         AND substr(kind, 1, length(value)) = value))"
+    };
+    (service, kinds)
 }
 
 /// Stores events with their ids; one whose id is taken (which two managers in turn could only do to each other) gets the next.

@@ -138,9 +138,14 @@ async fn ready_once(target: &Target) -> Result<(), String> {
 
 async fn connect(target: &Target) -> Result<TcpStream, String> {
     let endpoint = &target.endpoint;
-    TcpStream::connect((endpoint.host.as_str(), endpoint.port))
-        .await
-        .map_err(|error| format!("cannot connect to {}: {error}", endpoint.authority()))
+    let connected = async {
+        let socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+        // Else what is measured is how long two kernels wait for each other.
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    };
+    let connected: std::io::Result<TcpStream> = connected.await;
+    connected.map_err(|error| format!("cannot connect to {}: {error}", endpoint.authority()))
 }
 
 /// Connects, over TLS if the endpoint is.

@@ -14,8 +14,11 @@ const ALWAYS: &[(&str, &str)] = &[
     ("503", "The manager is ending, or a store or resource is not available now."),
 ];
 /// And those with a body.
-const WITH_BODY: &[(&str, &str)] =
-    &[("413", "The body is larger than 1 MiB."), ("415", "The body is not JSON.")];
+const WITH_BODY: &[(&str, &str)] = &[
+    ("408", "The body did not come in time."),
+    ("413", "The body is larger than 1 MiB."),
+    ("415", "The body is not JSON."),
+];
 /// Problems of single operations.
 const MORE: &[(&str, &str)] = &[
     ("404", "There is no such thing."),
@@ -39,7 +42,7 @@ pub(super) fn complete(document: OpenApi) -> Value {
     for (path, item) in paths.into_iter().flatten() {
         for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
             problems(operation, path.contains('{'));
-            parameters(operation);
+            parameters(operation, path);
             for content in contents(operation) {
                 give_example(content, &examples);
             }
@@ -105,6 +108,7 @@ fn example_problem(status: &str) -> Value {
             "PRECONDITION_FAILED",
             "weather was changed since: it is at version 4, not 3; read it again and repeat the change",
         ),
+        "408" => ("Request Timeout", "REQUEST_TIMEOUT", "the body did not come within 30 s"),
         "413" => ("Payload Too Large", "PAYLOAD_TOO_LARGE", "the body is larger than 1048576 bytes"),
         "415" => (
             "Unsupported Media Type",
@@ -116,7 +120,7 @@ fn example_problem(status: &str) -> Value {
         _ => ("Internal Server Error", "INTERNAL", "a defect of the manager; its log has more"),
     };
     let mut problem = json!({
-        "type": "about:blank", "title": title, "status": status.parse::<u16>().unwrap_or(500), "code": code,
+        "type": format!("/docs/errors/{code}"), "title": title, "status": status.parse::<u16>().unwrap_or(500), "code": code,
         "detail": detail, "request_id": "0199e0a4-7b7e-7c8e-9d0e-6f6a5f3f0c11",
     });
     if status == "400" {
@@ -131,7 +135,7 @@ fn problem_schema() -> Value {
         "description": "What went wrong: an RFC 9457 problem.",
         "required": ["type", "title", "status", "code", "detail", "request_id"],
         "properties": {
-            "type": {"type": "string", "description": "Always `about:blank`: the code says what it is."},
+            "type": {"type": "string", "description": "A page of the manager about the code: `/docs/errors/…`."},
             "title": {"type": "string", "description": "The status in words."},
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
             "code": {"$ref": "#/components/schemas/Code"},
@@ -160,7 +164,12 @@ fn integers(value: &mut Value) {
 }
 
 /// An optional parameter is left out, not null.
-fn parameters(operation: &mut Value) {
+fn parameters(operation: &mut Value, path: &str) {
+    // The filters of a list are also those of the list of one service, but for the service.
+    if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
+        let in_path = |name: &Value| name.as_str().is_some_and(|name| path.contains(&format!("{{{name}}}")));
+        parameters.retain(|parameter| parameter["in"] != "query" || !in_path(&parameter["name"]));
+    }
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         let Some(kind) = parameter.pointer_mut("/schema/type") else { continue };
         if let Value::Array(kinds) = kind {

@@ -6,9 +6,11 @@ mod examples;
 
 pub(crate) use bodies::{ChangesBody, NewServiceBody, RuleBody, RuleChangesBody, ServiceBody};
 
+use crate::error::ApiError;
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
+use myagent_core::Code;
 use std::sync::{Arc, LazyLock};
 use utoipa::openapi::{ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
@@ -50,21 +52,38 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     };
     let index = page.clone();
     Router::new()
+        .route("/", get(async || axum::response::Redirect::temporary("/docs/")))
         .route("/openapi.json", json)
         .route("/docs", get(async || axum::response::Redirect::permanent("/docs/")))
         .route("/docs/", get(move || index("index.html".to_owned())))
+        .route(
+            "/docs/errors/{code}",
+            get(|axum::extract::Path(code): axum::extract::Path<String>| async move { about(&code) }),
+        )
         .route("/docs/{file}", get(move |axum::extract::Path(file): axum::extract::Path<String>| page(file)))
+}
+
+/// What a problem's `type` leads to: what the code means, and what to do about it.
+fn about(code: &str) -> Result<String, ApiError> {
+    let known = Code::ALL.iter().find(|known| known.to_string() == code);
+    let known = known.ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no code {code:?}")))?;
+    Ok(format!(
+        "{known} (HTTP {})\n\nWhat it means: {}.\nWhat to do: {}.\n",
+        known.status(),
+        known.meaning(),
+        known.remedy()
+    ))
 }
 
 fn asset(file: &str, config: Arc<utoipa_swagger_ui::Config<'static>>) -> axum::response::Response {
     use axum::response::IntoResponse;
-    use myagent_core::Code;
     match utoipa_swagger_ui::serve(file, config) {
         Ok(Some(file)) => {
             ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response()
         }
-        Ok(None) => crate::error::ApiError::new(Code::NotFound, format!("there is nothing at /docs/{file}"))
-            .into_response(),
-        Err(error) => crate::error::ApiError::new(Code::Internal, error.to_string()).into_response(),
+        Ok(None) => {
+            ApiError::new(Code::NotFound, format!("there is nothing at /docs/{file}")).into_response()
+        }
+        Err(error) => ApiError::new(Code::Internal, error.to_string()).into_response(),
     }
 }

@@ -63,8 +63,14 @@ pub(crate) async fn get(
         return Ok(sse::respond(items, &closing));
     }
     let limit = filter.limit.unwrap_or_default();
-    let events = shared.control.events(filter).await?;
-    Ok(Json(Page::cut(events, limit, 0)).into_response())
+    let total = shared.control.count_events(&filter).await?;
+    let goes_on = filter.after_id.is_some();
+    // One more tells whether there are more; without an event to begin after, these are the last.
+    let more = EventFilter { limit: Some(if goes_on { limit + 1 } else { limit }), ..filter };
+    let mut items = shared.control.events(more).await?;
+    let has_more = items.len() > limit;
+    items.truncate(limit);
+    Ok(Json(Page { items, total, limit, offset: 0, has_more }).into_response())
 }
 
 /// Where a stream broke.
@@ -118,7 +124,10 @@ async fn follow(
     let receiver = control.follow_events();
     let mut follow = Follow { control, receiver, filter, last_id: 0, stored: VecDeque::new(), behind: false };
     if let Some(after) = follow.filter.after_id {
-        (follow.last_id, follow.behind) = (after, true);
+        let newest = follow.control.events(EventFilter { limit: Some(1), ..EventFilter::default() }).await?;
+        let newest = newest.last().map_or(0, |event| event.id);
+        // One that there never was is of another database: what comes from now on is new to this client.
+        (follow.last_id, follow.behind) = (after.min(newest), true);
         follow.catch_up().await?;
     } else if let Some(limit) = begins_with {
         let newest = EventFilter { limit: Some(limit), ..follow.filter.clone() };

@@ -90,6 +90,9 @@ pub(crate) struct EventsArgs {
     /// Only of this service.
     #[arg(long, value_name = "NAME")]
     pub(crate) service: Option<String>,
+    /// Only of these kinds, separated by commas: `instance.error`, or `rule.` for all that begin so.
+    #[arg(long, value_name = "KINDS")]
+    pub(crate) kind: Option<String>,
     /// At most this many of the last events [default: 50].
     #[arg(long = "lines", short = 'n', visible_alias = "limit", value_name = "N")]
     pub(crate) lines: Option<usize>,

@@ -1,4 +1,4 @@
-//! `events [-f] [--service NAME]`: what happened; as JSON an array, with `-f` one document per line.
+//! `events [-f] [--service NAME] [--kind KINDS]`: what happened; as JSON an array, with `-f` one document per line.
 
 use super::App;
 use crate::args::looking::EventsArgs;
@@ -15,8 +15,8 @@ const DEFAULT_LINES: usize = 50;
 
 pub(super) async fn run(app: &App, args: &EventsArgs) -> Result<()> {
     let limit = args.lines.unwrap_or(DEFAULT_LINES).to_string();
-    let path =
-        format!("/api/v1/events{}", query(&[("service", args.service.clone()), ("limit", Some(limit))]));
+    let wanted = [("service", args.service.clone()), ("kind", args.kind.clone()), ("limit", Some(limit))];
+    let path = format!("/api/v1/events{}", query(&wanted));
     let mut client = app.look().await?;
     if args.follow {
         let mut events = client.events(&path).await?;

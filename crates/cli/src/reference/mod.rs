@@ -1,6 +1,7 @@
 //! The pages of `docs/reference`, made from the tables that the program itself reads, so that they cannot say what is not
 //! so. `make gen` writes them; a test holds the written ones against the made ones.
 
+mod api;
 mod commands;
 mod errors;
 mod metrics;
@@ -21,6 +22,7 @@ type Page = (&'static str, fn() -> String);
 /// Every page.
 const PAGES: &[Page] = &[
     ("cli.md", commands::page),
+    ("api.md", api::page),
     ("settings.md", settings::page),
     ("errors.md", errors::page),
     ("metrics.md", metrics::page),

@@ -186,6 +186,9 @@ async fn everything_at_fault_is_named_at_once() -> Result<()> {
     assert_eq!(fields("GET", "/events?limit=1001", Value::Null).await?, ["limit"]);
     let wrong = ask(api, "TRACE", "/services", &Value::Null).await?;
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET,HEAD,POST")));
+    let about = wrong.json()?["type"].as_str().unwrap_or_default().to_owned();
+    let page = http::request(api, "GET", &about, None).await?;
+    assert!(page.status == 200 && page.body.contains("What to do: use one of the methods"), "{page:?}");
     let page = http::request(api, "GET", "/docs/", None).await?;
     assert!(page.status == 200 && page.body.contains("swagger-ui"), "{page:?}");
     assert_eq!(http::request(api, "GET", "/docs/none.js", None).await?.status, 404);

@@ -45,6 +45,7 @@ mod secrets;
 mod side_by_side;
 mod statistics;
 mod talk;
+mod timeseries;
 mod tls;
 mod upgrade;
 mod upgrade_meets;

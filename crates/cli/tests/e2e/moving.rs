@@ -71,14 +71,14 @@ impl Talk {
 
     /// How much has been told of what became of the instances.
     pub(crate) async fn records(&self) -> Result<usize> {
-        let events = self.manager.json(&["events", "-n", "1000"]).await?;
+        let events = self.manager.json(&["events", "--kind", "instance.", "-n", "1000"]).await?;
         let kinds = events.as_array().context("no events")?.iter().filter_map(|event| event["kind"].as_str());
         Ok(kinds.filter(|kind| kind.starts_with("instance.")).count())
     }
 
     /// What has been told of instances that were drained: moved, closed, interrupted.
     pub(crate) async fn drained(&self) -> Result<Vec<[u64; 3]>> {
-        let events = self.manager.json(&["events", "-n", "1000"]).await?;
+        let events = self.manager.json(&["events", "--kind", "instance.", "-n", "1000"]).await?;
         let events = events.as_array().context("no events")?;
         let of_drains = events.iter().filter(|event| event["kind"] == "instance.drained");
         let numbers = of_drains.map(|event| {

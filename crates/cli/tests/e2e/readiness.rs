@@ -135,7 +135,8 @@ async fn one_that_answers_once_and_hangs_is_restarted() -> Result<()> {
     register(&manager, "hangs", &options, &[&fake(), "--hang-after-ready"]).await?;
     start(&server, "hangs").await?;
     wait_for(PATIENCE, "unhealthy, and then restarted", async || {
-        let events = manager.json(&["events", "--service", "hangs", "-n", "200"]).await.ok()?;
+        let events =
+            manager.json(&["events", "--service", "hangs", "--kind", "instance.", "-n", "200"]).await.ok()?;
         let kinds: Vec<&str> = events.as_array()?.iter().filter_map(|event| event["kind"].as_str()).collect();
         (kinds.contains(&"instance.unhealthy") && kinds.contains(&"instance.restarting")).then_some(())
     })

@@ -255,7 +255,7 @@ async fn a_blocked_loop_is_told_with_the_function_that_blocks_it() -> Result<()>
     let session = client.create_session().await?;
     client.message(&session, "8").await?;
     let told: Value = wait_for(PATIENCE, "the event", async || {
-        let events = manager.json(&["events", "--service", "blocks"]).await.ok()?;
+        let events = manager.json(&["events", "--service", "blocks", "--kind", "instance."]).await.ok()?;
         events.as_array()?.iter().find(|event| event["kind"] == "instance.loop_blocked").cloned()
     })
     .await;

@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 
 /// How often a followed file is looked at.
 const POLL: Duration = Duration::from_millis(200);
+/// Most bytes of an instance that are read at once: a follower that is slow holds no more than that.
+const CHUNK: u64 = 256 * 1024;
 
 /// What `read` gives, and then new lines until the receiver is dropped.
 pub(crate) async fn follow(
@@ -39,10 +41,12 @@ pub(crate) async fn follow(
                 return;
             }
         }
+        let mut has_more = false;
         loop {
+            let pause = if has_more { Duration::ZERO } else { POLL };
             tokio::select! {
                 () = sender.closed() => return,
-                () = tokio::time::sleep(POLL) => {}
+                () = tokio::time::sleep(pause) => {}
             }
             let Some(names) = instances() else { return };
             for name in names {
@@ -53,8 +57,9 @@ pub(crate) async fn follow(
                 });
             }
             let mut fresh: Vec<LogLine> = Vec::new();
+            has_more = false;
             for (name, tail) in &mut tails {
-                tail.read(&folder, name, &filter, &mut fresh);
+                has_more |= tail.read(&folder, name, &filter, &mut fresh);
             }
             fresh.sort_by_key(|line| line.ts);
             for line in fresh {
@@ -83,35 +88,36 @@ impl Tail {
         Self { position, inode: metadata.map(|metadata| metadata.ino()), partial: Vec::new() }
     }
 
-    fn read(&mut self, folder: &Path, instance: &str, filter: &Filter, lines: &mut Vec<LogLine>) {
+    /// Reads on; whether there is more already.
+    fn read(&mut self, folder: &Path, instance: &str, filter: &Filter, lines: &mut Vec<LogLine>) -> bool {
         let current = folder.join(format!("{instance}.log"));
-        let Ok(metadata) = std::fs::metadata(&current) else { return };
+        let Ok(metadata) = std::fs::metadata(&current) else { return false };
         if self.inode.is_some_and(|inode| inode != metadata.ino()) {
             // Rotated: what was not read yet is at the end of the file that is now `.log.1`.
             let rotated = folder.join(format!("{instance}.log.1"));
-            if std::fs::metadata(&rotated).is_ok_and(|rotated| Some(rotated.ino()) == self.inode) {
-                self.read_file(&rotated, instance, filter, lines);
+            let is_ours = std::fs::metadata(&rotated).is_ok_and(|rotated| Some(rotated.ino()) == self.inode);
+            if is_ours && self.read_file(&rotated, instance, filter, lines) {
+                return true;
             }
             (self.position, self.partial) = (0, Vec::new());
         }
         self.inode = Some(metadata.ino());
-        if metadata.len() != self.position {
-            self.read_file(&current, instance, filter, lines);
-        }
+        metadata.len() != self.position && self.read_file(&current, instance, filter, lines)
     }
 
-    fn read_file(&mut self, path: &Path, instance: &str, filter: &Filter, lines: &mut Vec<LogLine>) {
-        let Ok(mut file) = File::open(path) else { return };
+    /// Reads some of a file; whether there is more of it.
+    fn read_file(&mut self, path: &Path, instance: &str, filter: &Filter, lines: &mut Vec<LogLine>) -> bool {
+        let Ok(mut file) = File::open(path) else { return false };
         let mut bytes = std::mem::take(&mut self.partial);
         if file.seek(SeekFrom::Start(self.position)).is_err() {
-            return;
+            return false;
         }
-        if let Ok(length) = file.read_to_end(&mut bytes) {
-            self.position += length as u64;
-        }
+        let length = file.take(CHUNK).read_to_end(&mut bytes).unwrap_or_default() as u64;
+        self.position += length;
         let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let found = bytes[..complete].split(|byte| *byte == b'\n').filter_map(Stored::parse);
         lines.extend(found.filter_map(|line| filter.take(&line, instance)));
         self.partial = bytes.split_off(complete);
+        length == CHUNK
     }
 }

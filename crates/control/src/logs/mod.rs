@@ -19,6 +19,8 @@ use myagent_core::logs::{LogLevel, LogLine, LogQuery, LogStream};
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Lines of one answer where the query names no number.
 const DEFAULT_TAIL: usize = 1000;
@@ -78,6 +80,28 @@ fn pattern(field: &str, pattern: Option<&str>) -> Result<Option<Regex>, Problem>
     compiled.map_err(|fault| Problem::fields(vec![FieldError::new(field, fault)]))
 }
 
+/// Bytes that are read for one answer at most.
+const BUDGET: u64 = 256 * 1024 * 1024;
+/// Lines between two looks at what was read, and at whether anybody waits for the answer.
+const LOOK_EVERY: usize = 256;
+
+/// Says that nobody waits any more, when it is dropped.
+struct Left(Arc<AtomicBool>);
+
+impl Left {
+    /// With what the reader looks at.
+    fn watched() -> (Self, Arc<AtomicBool>) {
+        let is_left = Arc::new(AtomicBool::new(false));
+        (Self(Arc::clone(&is_left)), is_left)
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The last lines that match, oldest first.
 pub(crate) async fn read(
     folder: PathBuf,
@@ -96,13 +120,18 @@ async fn read_until(
 ) -> Result<Vec<LogLine>, Problem> {
     let filter = Filter::of(&query)?;
     let tail = query.tail.unwrap_or(DEFAULT_TAIL).min(MOST);
+    let (left, is_left) = Left::watched();
     let read = tokio::task::spawn_blocking(move || {
         let mut merge = Merge::new(&folder, instances, &ends);
-        let mut lines = Vec::new();
+        let (mut lines, mut looked_at) = (Vec::new(), 0);
         while lines.len() < tail
             && let Some(at) = merge.newest()
             && !filter.is_over(at)
         {
+            looked_at += 1;
+            if looked_at % LOOK_EVERY == 0 && (merge.bytes() >= BUDGET || is_left.load(Ordering::Relaxed)) {
+                break;
+            }
             lines
                 .extend(merge.next(|instance, line| filter.take(line, instance), |at| filter.keeps_time(at)));
         }
@@ -111,7 +140,9 @@ async fn read_until(
         lines.sort_by_key(|line: &LogLine| line.ts);
         lines
     });
-    read.await.map_err(|error| Problem::new(Code::Internal, format!("reading logs was cut short: {error}")))
+    let lines = read.await;
+    drop(left);
+    lines.map_err(|error| Problem::new(Code::Internal, format!("reading logs was cut short: {error}")))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! nothing matches would else read every file there is, for everybody who asks.
 
 use super::merge::Merge;
-use super::{Filter, pattern};
+use super::{BUDGET, Filter, LOOK_EVERY, Left, pattern};
 use myagent_core::error::{Code, Problem};
 use myagent_core::logs::{FoundLine, FoundLines, LogSearch};
 use std::collections::BTreeMap;
@@ -13,10 +13,6 @@ use tokio::sync::Semaphore;
 
 /// Searches at once; others wait.
 const AT_ONCE: usize = 2;
-/// Bytes that one search reads at most.
-const BUDGET: u64 = 256 * 1024 * 1024;
-/// Lines between two looks at what was read, and at whether anybody waits for the answer.
-const LOOK_EVERY: usize = 256;
 
 /// What all searches share.
 #[derive(Clone)]
@@ -32,15 +28,6 @@ impl Default for Searches {
 pub(crate) struct Searched {
     pub(crate) instance: String,
     pub(crate) service: String,
-}
-
-/// Says that nobody waits any more, when it is dropped.
-struct Left(Arc<AtomicBool>);
-
-impl Drop for Left {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Searches {
@@ -63,8 +50,7 @@ impl Searches {
             Problem::new(Code::Internal, format!("the search was cut short: {error}"))
         };
         let permit = Arc::clone(&self.0).acquire_owned().await.map_err(|error| internal(&error))?;
-        let is_left = Arc::new(AtomicBool::new(false));
-        let left = Left(Arc::clone(&is_left));
+        let (left, is_left) = Left::watched();
         let search = tokio::task::spawn_blocking(move || {
             let found = search(&folder, instances, &filter, limit, BUDGET, &is_left);
             // Not before: who leaves does not end the thread at once.

@@ -26,6 +26,9 @@ pub struct LogQuery {
     /// At most this many of the last lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<usize>,
+    /// Only of this instance: `weather-0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
 }
 
 /// One line of an agent's output.

@@ -57,7 +57,7 @@ pub struct TimeseriesQuery {
     /// Length of a point: seconds, or `30s`, `5m`, `1h`, `1d`; default such that there are about 300.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<String>,
-    /// How values become one; default `avg` for gauges and histograms, `rate` for counters.
+    /// How values become one; default `rate` for counters, `sum` for gauges, `avg` for histograms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agg: Option<String>,
     /// One series for each of what; default `none`, one in all.
@@ -126,7 +126,12 @@ impl Aggregate {
     }
 
     fn usual(kind: Kind) -> Self {
-        if kind == Kind::Counter { Self::Rate } else { Self::Avg }
+        match kind {
+            Kind::Counter => Self::Rate,
+            // Of a fleet: how many connections, how much memory it has.
+            Kind::Gauge => Self::Sum,
+            Kind::Histogram => Self::Avg,
+        }
     }
 }
 

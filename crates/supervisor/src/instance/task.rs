@@ -296,7 +296,7 @@ impl Task {
         let outdated = link.is_none();
         let ready = attached && (record.ready_at.is_some() || outdated);
         if !attached {
-            self.last_exit = None;
+            // How it last ended is told until it ends again.
             self.last_lines.clear();
             self.report = Report::default();
         }

@@ -9,10 +9,10 @@ use axum::extract::State;
 use axum::response::Json as Answer;
 use futures_util::{StreamExt, stream};
 use myagent_control::{Handle, RestartMode};
-use myagent_core::Problem;
 use myagent_core::request::BatchItem;
 use myagent_core::service::Desired;
 use myagent_core::view::{Page, ServiceView};
+use myagent_core::{Code, Problem};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -65,15 +65,22 @@ pub(crate) async fn post(
     let batch: Batch = parse(body)?;
     let names = batch.select(&shared.control.services())?;
     let mode = if batch.all_at_once { RestartMode::AllAtOnce } else { RestartMode::Rolling };
-    let (shared, batch) = (&shared, &batch);
-    let items: Vec<BatchItem> = stream::iter(names)
-        .map(|name| async move {
+    let background = shared.background.clone();
+    // All of them are done, also if the asker leaves.
+    let work = background.spawn(async move {
+        let (shared, batch) = (&shared, &batch);
+        let each = stream::iter(names.into_iter().enumerate()).map(|(place, name)| async move {
             let problem = act(shared, batch.action, mode, &name, wait.wait).await.err();
-            BatchItem { name, problem }
-        })
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
+            (place, BatchItem { name, problem })
+        });
+        // One that takes long keeps nobody waiting.
+        let mut items: Vec<(usize, BatchItem)> = each.buffer_unordered(AT_ONCE).collect().await;
+        items.sort_by_key(|(place, _)| *place);
+        items
+    });
+    let items =
+        work.await.map_err(|error| ApiError::new(Code::Internal, format!("it was cut short: {error}")))?;
+    let items: Vec<BatchItem> = items.into_iter().map(|(_, item)| item).collect();
     let count = items.len();
     Ok(Answer(Page::cut(items, count, 0)))
 }

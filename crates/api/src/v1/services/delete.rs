@@ -2,10 +2,11 @@
 
 use crate::Ctx;
 use crate::conditional::IfMatch;
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::extract::Name;
 use axum::extract::State;
 use axum::http::StatusCode;
+use myagent_core::Code;
 
 /// Stops a service and forgets it, with its logs.
 #[utoipa::path(
@@ -22,6 +23,9 @@ pub(crate) async fn delete(
     IfMatch(expected): IfMatch,
 ) -> Result<StatusCode> {
     let name = shared.control.service(&name)?.name.clone();
-    shared.control.unregister(&name, expected, shared.who).await?;
+    let (control, who) = (shared.control.clone(), shared.who);
+    // It is done as a whole, also if its asker leaves while it is stopped.
+    let done = shared.background.spawn(async move { control.unregister(&name, expected, who).await }).await;
+    done.map_err(|error| ApiError::new(Code::Internal, format!("it was cut short: {error}")))??;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -39,6 +39,8 @@ pub(crate) struct LogParams {
     #[param(minimum = 1, maximum = 100_000, default = 200)]
     #[serde(deserialize_with = "paging::up_to::<_, 100_000>")]
     tail: Option<u32>,
+    /// Only of this instance: `weather-0`.
+    instance: Option<String>,
     /// Server-sent events, and new lines as they come.
     follow: bool,
 }
@@ -62,8 +64,8 @@ pub(crate) async fn get(
 ) -> Result<Response> {
     let name = shared.control.service(&name)?.name.clone();
     let tail = params.tail.unwrap_or(DEFAULT_TAIL) as usize;
-    let LogParams { since, until, grep, level, follow, .. } = params;
-    let query = LogQuery { since, until, grep, level, tail: Some(tail) };
+    let LogParams { since, until, grep, level, instance, follow, .. } = params;
+    let query = LogQuery { since, until, grep, level, tail: Some(tail), instance };
     if follow {
         if until.is_some() {
             return Err(ApiError::field("until", "cannot be used with follow, which has no end"));

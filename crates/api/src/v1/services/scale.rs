@@ -5,10 +5,10 @@ use crate::Ctx;
 use crate::error::Result;
 use crate::extract::{Json, Name, Params, parse};
 use axum::extract::State;
-use axum::response::Json as Answer;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json as Answer, Response};
 use myagent_core::view::ServiceView;
 use serde::Deserialize;
-use std::sync::Arc;
 use utoipa::ToSchema;
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -25,15 +25,17 @@ pub(crate) struct Scale {
     tag = "services",
     params(("service" = String, Path, description = "Name or id."), Wait),
     request_body = Scale,
-    responses((status = 200, description = "It is so.", body = ServiceView), (status = 409), (status = 502))
+    responses((status = 200, description = "It is so.", body = ServiceView), (status = 202, description = "It begins.", body = ServiceView), (status = 409), (status = 502))
 )]
 pub(crate) async fn post(
     State(shared): Ctx,
     Name(name): Name,
     Params(wait): Params<Wait>,
     Json(body): Json,
-) -> Result<Answer<Arc<ServiceView>>> {
+) -> Result<Response> {
     let name = shared.control.service(&name)?.name.clone();
     let Scale { replicas } = parse(body)?;
-    Ok(Answer(shared.control.scale(&name, replicas, wait.wait, shared.who).await?))
+    let view = shared.control.scale(&name, replicas, wait.wait, shared.who).await?;
+    let status = if wait.wait { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Answer(view)).into_response())
 }

@@ -26,7 +26,8 @@ pub(crate) struct Question {
     to: Option<String>,
     /// Length of a point: seconds, or `30s`, `5m`, `1h`, `1d`; default such that there are about 300.
     interval: Option<String>,
-    /// `avg`, `min`, `max`, `sum`, `rate`, or of histograms `p50`, `p90`, `p99`; default `rate` for counters, else `avg`.
+    /// `avg`, `min`, `max`, `sum`, `rate`, or of histograms `p50`, `p90`, `p99`; default `rate` for counters, `sum` for gauges, else
+    /// `avg`.
     agg: Option<String>,
     /// One series for each `service` or `instance`; default `none`, one in all.
     group_by: Option<String>,

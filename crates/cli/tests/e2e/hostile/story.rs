@@ -91,7 +91,10 @@ impl Story {
 
     /// What was noted about the service.
     async fn happened(&self) -> Result<Vec<Value>> {
-        let events = self.manager.json(&["events", "--service", "target", "-n", "1000"]).await?;
+        let events = self
+            .manager
+            .json(&["events", "--service", "target", "--kind", "service.,instance.", "-n", "1000"])
+            .await?;
         Ok(events.as_array().context("no array")?.clone())
     }
 

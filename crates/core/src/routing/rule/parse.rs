@@ -1,8 +1,9 @@
 //! Reading a rule from JSON, naming every field at fault at once.
 
-use super::{Rule, RuleSpec, Share, Weights};
+use super::{MAX_CONDITIONS, MAX_PARTS, MAX_TARGETS, Rule, RuleSpec, Share, Weights};
 use crate::error::FieldError;
 use crate::routing::condition::Condition;
+use crate::service::MAX_TAGS;
 use crate::suggest::nearest;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -37,6 +38,7 @@ pub fn parse(body: Value) -> Result<RuleSpec, Vec<FieldError>> {
     let mut errors = Vec::new();
     check_names("", map.keys(), FIELDS, &mut errors);
     map.retain(|_, value| !value.is_null());
+    refuse_long_lists(&mut map, &mut errors);
     if !map.contains_key("name") {
         errors.push(FieldError::new("name", "is missing; say what the rule is for"));
     }
@@ -70,6 +72,22 @@ pub fn parse(body: Value) -> Result<RuleSpec, Vec<FieldError>> {
         errors.extend(more.into_iter().filter(is_new));
     }
     if errors.is_empty() { Ok(spec) } else { Err(errors) }
+}
+
+/// Lists that are too long are refused before anything in them is looked at, which may cost much.
+fn refuse_long_lists(map: &mut Map<String, Value>, errors: &mut Vec<FieldError>) {
+    for (name, most) in [
+        ("conditions", MAX_CONDITIONS),
+        ("target_services", MAX_TARGETS),
+        ("target_tags", MAX_TAGS),
+        ("split", MAX_PARTS),
+    ] {
+        let count = map.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+        if count > most {
+            map.remove(name);
+            errors.push(FieldError::new(name, format!("has {count} entries, at most {most} are allowed")));
+        }
+    }
 }
 
 /// What the rule should be with some of its fields changed; null sets one back to its default.
