@@ -84,6 +84,6 @@ async fn what_clients_said_is_in_the_series_across_kills() -> Result<()> {
         http::request(api, "GET", "/api/v1/stats/timeseries?metric=x&agg=y&from=z&interval=0", None).await?;
     let errors = wrong.json()?["errors"].as_array().cloned().unwrap_or_default();
     let fields: Vec<_> = errors.iter().map(|error| error["field"].as_str().unwrap_or_default()).collect();
-    assert_eq!((wrong.status, fields), (400, vec!["metric", "from", "interval", "agg"]));
+    assert_eq!((wrong.status, fields), (400, vec!["metric", "agg", "from", "interval"]));
     Ok(())
 }
