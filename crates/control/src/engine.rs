@@ -16,6 +16,7 @@ use myagent_core::error::{Code, Problem};
 use myagent_core::event::Event;
 use myagent_core::reconcile::{Action, ActionKind};
 use myagent_core::routing::{RoutingSnapshot, Strategy};
+use myagent_core::wire::sums::Peaks;
 use myagent_core::{Clock, InstanceKey, ServiceId};
 use myagent_store::{HealthCheck, Store, StoreError};
 use myagent_supervisor::{
@@ -114,6 +115,8 @@ pub struct Engine {
     pub(crate) unsaved: Unsaved,
     /// Why nothing can be stored, for those who look.
     pub(crate) storage_problem: watch::Sender<Option<String>>,
+    /// The most that the fleet had at once, for those who look.
+    pub(crate) peak: watch::Sender<Peaks>,
     wall: WallWatch,
     done: bool,
 }
@@ -131,10 +134,12 @@ impl Engine {
         let store = Arc::new(config.store);
         let unsaved = Unsaved::after(first_free_id(&store)?);
         let (storage_problem, storage_receiver) = watch::channel(None);
+        let (peak, peak_receiver) = watch::channel(Peaks::default());
         let handle = Handle {
             store: Arc::clone(&store),
             pending: unsaved.events.clone(),
             storage_problem: storage_receiver,
+            peak: peak_receiver,
             commands,
             views: view_receiver,
             routing: routing_receiver,
@@ -176,6 +181,7 @@ impl Engine {
             updates: update_receiver,
             unsaved,
             storage_problem,
+            peak,
             wall: WallWatch::default(),
             done: false,
         };

@@ -7,7 +7,7 @@ use myagent_core::routing::RoutedService;
 use myagent_core::service::{Desired, Service};
 use myagent_core::view::ServiceView;
 use myagent_core::wire::control::Report;
-use myagent_core::wire::sums::{Sums, Totals};
+use myagent_core::wire::sums::{Peaks, Sums, Totals};
 use myagent_core::{InstanceKey, ServiceId, reconcile};
 use myagent_store::StoredInstance;
 use myagent_supervisor::{Command, InstanceHandle, Observed, Wanted};
@@ -21,6 +21,8 @@ pub(crate) struct Fleet {
     pub(crate) by_name: BTreeMap<String, ServiceId>,
     /// Services whose views must be made anew.
     pub(crate) dirty: BTreeSet<ServiceId>,
+    /// The most that all of them had at once.
+    pub(crate) peak: Peaks,
 }
 
 /// A service and its instances.
@@ -32,6 +34,8 @@ pub(crate) struct Entry {
     pub(crate) retired: Sums,
     /// The same by instance.
     pub(crate) retired_instances: BTreeMap<u32, Totals>,
+    /// The most that it had at once.
+    pub(crate) peak: Peaks,
     pub(crate) view: Option<Arc<ServiceView>>,
     pub(crate) routed: Option<RoutedService>,
 }
@@ -160,6 +164,7 @@ impl Entry {
             secrets,
             slots: BTreeMap::new(),
             retired,
+            peak: Peaks::default(),
             retired_instances: BTreeMap::new(),
             view: None,
             routed: None,

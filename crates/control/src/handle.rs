@@ -16,6 +16,7 @@ use myagent_core::routing::RoutingSnapshot;
 use myagent_core::service::Desired;
 use myagent_core::update::Update;
 use myagent_core::view::{FleetView, ServiceView};
+use myagent_core::wire::sums::Peaks;
 use myagent_core::{Clock, ServiceId};
 use myagent_store::Store;
 use myagent_supervisor::{Clients, OpenConnections, Sessions};
@@ -66,6 +67,7 @@ pub struct Handle {
     pub(crate) store: Arc<Store>,
     pub(crate) pending: Pending,
     pub(crate) storage_problem: watch::Receiver<Option<String>>,
+    pub(crate) peak: watch::Receiver<Peaks>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) views: watch::Receiver<Arc<Views>>,
     pub(crate) routing: watch::Receiver<Arc<RoutingSnapshot>>,
@@ -114,7 +116,8 @@ impl Handle {
 
     /// The fleet in numbers.
     pub fn fleet(&self) -> FleetView {
-        crate::views::fleet(self.views.borrow().values().map(AsRef::as_ref))
+        let peak = *self.peak.borrow();
+        FleetView { peak, ..crate::views::fleet(self.views.borrow().values().map(AsRef::as_ref)) }
     }
 
     /// The fleet at a glance; the manager has been running since `started_at`.

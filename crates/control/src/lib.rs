@@ -19,6 +19,7 @@ mod history;
 mod logs;
 mod once;
 mod publish;
+mod recent;
 mod rolling;
 mod rules;
 mod series;

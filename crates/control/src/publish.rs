@@ -6,10 +6,14 @@ use crate::views;
 use myagent_core::http::Upstream;
 use myagent_core::routing::{RoutedInstance, RoutedService, RoutingSnapshot};
 use myagent_core::service::{Endpoint, Service, Source};
+use myagent_core::view::ServiceStats;
 use myagent_core::{InstanceKey, ServiceId};
 use myagent_store::StoredInstance;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// What the peak of the whole fleet is stored as.
+pub(crate) const FLEET: ServiceId = ServiceId(uuid::Uuid::nil());
 
 impl Engine {
     /// Makes the views and the snapshot anew where something changed.
@@ -34,11 +38,23 @@ impl Engine {
         all.retain(|_, view| self.fleet.services.contains_key(&view.service_id));
         for id in dirty {
             if let Some(entry) = self.fleet.services.get_mut(&id) {
-                let view = Arc::new(views::service(entry));
+                let mut view = views::service(entry);
+                if entry.peak.raise(view.stats.active_connections, view.stats.active_sessions) {
+                    view.stats.peak = entry.peak;
+                    self.unsaved.peaks.insert(id);
+                }
+                let view = Arc::new(view);
                 all.insert(entry.service.name.clone(), Arc::clone(&view));
                 entry.view = Some(view);
                 entry.routed = routed(entry);
             }
+        }
+        let sum = |of: fn(&ServiceStats) -> u32| all.values().map(|view| of(&view.stats)).sum::<u32>();
+        let (connections, sessions) =
+            (sum(|stats| stats.active_connections), sum(|stats| stats.active_sessions));
+        if self.fleet.peak.raise(connections, sessions) {
+            self.unsaved.peaks.insert(FLEET);
+            self.peak.send_replace(self.fleet.peak);
         }
         self.views.send_replace(Arc::new(all));
     }

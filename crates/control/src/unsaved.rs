@@ -3,9 +3,10 @@
 //! it waits here, within bounds, and is tried again each second; the fleet and those who look at it go on.
 
 use crate::engine::Engine;
-use myagent_core::InstanceKey;
+use crate::publish::FLEET;
 use myagent_core::event::Event;
 use myagent_core::wire::sums::Sums;
+use myagent_core::{InstanceKey, ServiceId};
 use myagent_store::{HealthCheck, Saving};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,8 @@ pub(crate) struct Unsaved {
     pub(crate) instances: BTreeSet<InstanceKey>,
     checks: Vec<HealthCheck>,
     pub(crate) sums: BTreeMap<InstanceKey, Sums>,
+    /// Services, and the fleet, that had more at once than ever.
+    pub(crate) peaks: BTreeSet<ServiceId>,
     /// The highest id that an event has.
     last_event: i64,
     failing: Option<Failing>,
@@ -96,7 +99,7 @@ impl Unsaved {
         }
         let has_something =
             !self.events.lock().is_empty() || !self.instances.is_empty() || !self.sums.is_empty();
-        has_something || (sweep && !self.checks.is_empty())
+        has_something || (sweep && !(self.checks.is_empty() && self.peaks.is_empty()))
     }
 }
 
@@ -119,8 +122,13 @@ impl Engine {
             .map(|key| (*key, self.fleet.slot(*key).and_then(|slot| slot.stored.clone())))
             .collect();
         let sums: Vec<_> = self.unsaved.sums.iter().map(|(key, sums)| (*key, sums.clone())).collect();
-        let saving =
-            Saving { events: &events, instances: &instances, checks: &self.unsaved.checks, sums: &sums };
+        let peak = |id: &ServiceId| match self.fleet.services.get(id) {
+            Some(entry) => Some((*id, entry.peak)),
+            None => (*id == FLEET).then_some((FLEET, self.fleet.peak)),
+        };
+        let peaks: Vec<_> = self.unsaved.peaks.iter().filter_map(peak).collect();
+        let checks = &self.unsaved.checks;
+        let saving = Saving { events: &events, instances: &instances, checks, sums: &sums, peaks: &peaks };
         match self.store.save(&saving) {
             Ok(()) => self.saved(&events),
             Err(error) => {
@@ -138,6 +146,7 @@ impl Engine {
         self.unsaved.instances.clear();
         self.unsaved.checks.clear();
         self.unsaved.sums.clear();
+        self.unsaved.peaks.clear();
         if let Some(Failing { since, lost, .. }) = self.unsaved.failing.take() {
             self.storage_problem.send_replace(None);
             let lost =

@@ -62,6 +62,7 @@ fn stats(entry: &Entry) -> ServiceStats {
     let mut stats = ServiceStats {
         totals: entry.retired.totals,
         rules: entry.retired.rules.clone(),
+        peak: entry.peak,
         session_totals: is_file.then(|| Box::new(entry.retired.sessions.clone())),
         ..ServiceStats::default()
     };

@@ -29,6 +29,7 @@ pub mod paths;
 pub mod ports;
 pub mod probe;
 pub mod process;
+pub mod recent;
 pub mod reconcile;
 pub mod request;
 pub mod restart;

@@ -2,6 +2,7 @@
 
 use crate::health::Health;
 use crate::instance::InstanceState;
+use crate::recent::Recent;
 use crate::view::{InstanceView, ServiceView};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ pub struct Overview {
     pub memory_mb: f64,
     /// How long this manager has been running.
     pub uptime_seconds: u64,
+    /// The last minute.
+    pub recent: Recent,
     /// What is wrong with the manager itself.
     pub problems: Vec<String>,
     /// What needs somebody's attention, the worst first; at most 100.

@@ -7,7 +7,7 @@ use crate::instance::{Exit, InstanceState};
 use crate::routing::Rule;
 use crate::service::{Desired, Source};
 use crate::wire::sessions::SessionTotals;
-use crate::wire::sums::{Totals, Traffic};
+use crate::wire::sums::{Peaks, Totals, Traffic};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +99,9 @@ pub struct ServiceStats {
     /// Those of them without a connection.
     #[serde(default)]
     pub detached_sessions: u32,
+    /// The most that there was at once, since registration.
+    #[serde(default)]
+    pub peak: Peaks,
     /// Since registration.
     #[serde(flatten)]
     pub totals: Totals,
@@ -196,6 +199,9 @@ pub struct FleetView {
     pub detached_sessions: u32,
     /// Health of instances that run.
     pub health: BTreeMap<String, u32>,
+    /// The most that there was at once in the fleet, ever.
+    #[serde(default)]
+    pub peak: Peaks,
     /// Sums since registration.
     pub totals: Totals,
     /// What became of the sessions and turns of agent files since registration.

@@ -20,6 +20,7 @@ mod instances;
 mod key;
 mod key_of_chunk;
 mod open;
+mod peaks;
 mod prune;
 mod rules;
 mod saving;

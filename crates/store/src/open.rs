@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_routing_rules.sql"),
     include_str!("../migrations/0005_dropped_clients.sql"),
     include_str!("../migrations/0006_api.sql"),
+    include_str!("../migrations/0007_peaks.sql"),
 ];
 
 /// `PRAGMA application_id` of our files; set by the first migration.

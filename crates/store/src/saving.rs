@@ -3,10 +3,10 @@
 
 use crate::connections::Store;
 use crate::error::StoreError;
-use crate::{HealthCheck, StoredInstance, events, health, instances, totals};
-use myagent_core::InstanceKey;
+use crate::{HealthCheck, StoredInstance, events, health, instances, peaks, totals};
 use myagent_core::event::Event;
-use myagent_core::wire::sums::Sums;
+use myagent_core::wire::sums::{Peaks, Sums};
+use myagent_core::{InstanceKey, ServiceId};
 
 /// What is to be stored.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,8 @@ pub struct Saving<'a> {
     pub checks: &'a [HealthCheck],
     /// What runners have counted that are no more.
     pub sums: &'a [(InstanceKey, Sums)],
+    /// The most that there was at once, by service; with the nil id of all.
+    pub peaks: &'a [(ServiceId, Peaks)],
 }
 
 impl Store {
@@ -35,6 +37,7 @@ impl Store {
             for (key, sums) in saving.sums {
                 totals::add(transaction, *key, sums)?;
             }
+            peaks::put(transaction, saving.peaks)?;
             health::insert(transaction, saving.checks)
         })
     }

@@ -4,7 +4,7 @@ use crate::columns::{Count, Id, Json, Time, Wanted};
 use crate::connections::Store;
 use crate::error::{Fault, StoreError};
 use crate::idempotency::{self, Creation};
-use crate::secrets;
+use crate::{peaks, secrets};
 use jiff::Timestamp;
 use myagent_core::ServiceId;
 use myagent_core::service::{Desired, Service};
@@ -118,6 +118,7 @@ impl Store {
     /// do its instances: they are removed one by one when nothing of them runs any more.
     pub fn delete_service(&self, id: ServiceId) -> Result<bool, StoreError> {
         self.write(&format!("remove service {id}"), |transaction| {
+            peaks::delete(transaction, id)?;
             Ok(transaction.execute("DELETE FROM services WHERE service_id = ?1", [Id(id.0)])? > 0)
         })
     }

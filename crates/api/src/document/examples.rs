@@ -41,7 +41,27 @@ fn stats() -> Value {
     stats["active_connections"] = json!(2);
     stats["active_sessions"] = json!(3);
     stats["detached_sessions"] = json!(1);
+    stats["peak"] = json!({"connections": 7, "sessions": 9});
     stats
+}
+
+fn recent() -> Value {
+    json!({
+        "measured_seconds": 60, "connections": 2.0, "messages_in": 14.0, "messages_out": 420.0, "bytes_in": 2048.0,
+        "bytes_out": 65_536.0, "turns_completed": 12.0, "turns_failed": 0.0,
+    })
+}
+
+fn stats_answer() -> Value {
+    let mut answer = stats();
+    let more = json!({
+        "recent": recent(), "turn_error_rate": 0.01, "average_session_seconds": 611.5,
+        "average_first_response_seconds": 0.8, "restarts": 0, "cpu_percent": 1.5, "memory_mb": 41.2, "started_at": THEN,
+    });
+    if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {
+        answer.extend(more);
+    }
+    answer
 }
 
 fn services() -> Vec<(&'static str, Value)> {
@@ -68,7 +88,7 @@ fn services() -> Vec<(&'static str, Value)> {
     vec![
         ("ServiceView", service),
         ("InstanceView", instance()),
-        ("ServiceStats", stats()),
+        ("StatsAnswer", stats_answer()),
         (
             "NewService",
             json!({
@@ -181,6 +201,7 @@ fn manager() -> Vec<(&'static str, Value)> {
             json!({
                 "services": {"total": 1, "running": 1}, "instances": {"running": 1}, "active_connections": 2,
                 "active_sessions": 3, "detached_sessions": 1, "health": {"total": 1, "healthy": 1}, "totals": totals(),
+                "peak": {"connections": 7, "sessions": 9},
                 "session_totals": {},
             }),
         ),
@@ -193,7 +214,7 @@ fn manager() -> Vec<(&'static str, Value)> {
                 },
                 "sessions": {"active": 3, "detached": 1, "completed": 40, "failed": 1},
                 "health": {"total": 2, "healthy": 1, "unknown": 1}, "restarts": 4, "cpu_percent": 1.5, "memory_mb": 41.2,
-                "uptime_seconds": 3600, "problems": [], "attention_total": 1,
+                "uptime_seconds": 3600, "recent": recent(), "problems": [], "attention_total": 1,
                 "attention": [{
                     "severity": "critical", "service": "news", "instance": "news-0", "what": "error", "why": "exit code 1",
                 }],

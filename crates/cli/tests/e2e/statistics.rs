@@ -117,7 +117,10 @@ async fn numbers_of_sessions_and_turns_are_shown_and_survive() -> Result<()> {
     // Everywhere the same.
     let api = server.address("api")?;
     let answer = http::request(api, "GET", "/api/v1/services/talk/stats", None).await?;
-    assert_eq!((answer.status, answer.json()?), (200, last.clone()));
+    let mut numbers = answer.json()?;
+    // It has more, which follows from these and from what was measured.
+    numbers.as_object_mut().unwrap().retain(|name, _| last.get(name).is_some());
+    assert_eq!((answer.status, numbers), (200, last.clone()));
     let fleet = manager.json(&["stats"]).await?;
     assert_eq!(
         (&fleet["session_totals"], &fleet["totals"]["sessions"]),

@@ -7,10 +7,12 @@ use futures_util::{SinkExt, StreamExt};
 use myagent_testkit::{client, http, wait_for};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::process::Command;
 use tokio_websockets::Message;
 
 async fn get(api: SocketAddr, path: &str) -> Result<Value> {
-    http::request(api, "GET", &format!("/api/v1/stats/{path}"), None).await?.json()
+    let path = format!("/api/v1/stats/{path}");
+    http::request(api, "GET", path.trim_end_matches('/'), None).await?.json()
 }
 
 /// Says something so often on one connection, and hears it back.
@@ -40,10 +42,33 @@ async fn what_clients_said_is_in_the_series_across_kills() -> Result<()> {
     let body = json!({"name": "echo", "source": {"kind": "command", "argv": [fake(), "--echo"]}});
     http::request(api, "POST", "/api/v1/services", Some(&body)).await?;
     assert_eq!(http::request(api, "POST", "/api/v1/services/echo/start", None).await?.status, 200);
+    let stats =
+        async |api| anyhow::Ok(http::request(api, "GET", "/api/v1/services/echo/stats", None).await?.json()?);
+    // One that is there for long enough to be reported.
+    let held = client::connect(&server.ws_url("/s/echo")?).await?;
+    let is_seen = async || {
+        let numbers: Value = stats(api).await.ok()?;
+        (numbers["peak"]["connections"] == 1).then_some(())
+    };
+    wait_for(PATIENCE, "the connection to be seen", is_seen).await;
     say(&server.ws_url("/s/echo")?, 30).await?;
+    drop(held);
     let first = async || sum(api, "messages_in").await.filter(|sum| *sum >= 30.0);
     let counted = wait_for(PATIENCE, "30 messages in the series", first).await;
     assert!((counted - 30.0).abs() < 1e-9, "{counted}");
+
+    let numbers = stats(api).await?;
+    assert_eq!(numbers["recent"]["messages_in"], 30.0);
+    assert!(numbers["peak"]["connections"].as_u64() >= Some(1), "{numbers}");
+    assert_eq!(get(api, "overview").await?["recent"]["messages_out"], 30.0);
+    // It is stored at the next sweep.
+    let database = manager.data_dir().join("myagent.db");
+    let stored = async || {
+        let script = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM peaks').fetchone()[0])";
+        let output = Command::new("python3").args(["-c", script]).arg(&database).output().ok()?;
+        (String::from_utf8_lossy(&output.stdout).trim() == "2").then_some(())
+    };
+    wait_for(PATIENCE, "the peaks of the service and the fleet to be stored", stored).await;
 
     // The manager is killed. When the next one measures, there is more.
     drop(server);
@@ -59,12 +84,18 @@ async fn what_clients_said_is_in_the_series_across_kills() -> Result<()> {
     };
     wait_for(PATIENCE, "the next manager to measure", measures).await;
     say(&server.ws_url("/s/echo")?, 12).await?;
-    let all = async || sum(api, "messages_out").await.filter(|sum| *sum >= 12.0);
-    let counted = wait_for(PATIENCE, "the rest in the series", all).await;
+    let all = async || {
+        let numbers: Value = stats(api).await.ok()?;
+        ((&numbers["messages_in"], &numbers["messages_out"]) == (&json!(42), &json!(42))).then_some(numbers)
+    };
+    let numbers = wait_for(PATIENCE, "all of it in the numbers", all).await;
+    let rest = async || sum(api, "messages_out").await.filter(|sum| *sum >= 12.0);
+    let counted = wait_for(PATIENCE, "the rest in the series", rest).await;
     // Those that were counted between its last note and its end may be missing, none is counted twice.
     assert!(counted <= 42.0, "{counted}");
-    let stats = http::request(api, "GET", "/api/v1/services/echo/stats", None).await?.json()?;
-    assert_eq!((&stats["messages_in"], &stats["messages_out"]), (&json!(42), &json!(42)));
+    for peak in [&numbers["peak"], &get(api, "").await?["peak"]] {
+        assert!(peak["connections"].as_u64() >= Some(1), "{peak}");
+    }
     let up = get(api, "timeseries?metric=up&group_by=instance&from=5m").await?;
     assert_eq!(
         (&up["series"][0]["service"], &up["series"][0]["instance"]),

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::fleet::{Entry, Slot, unobserved};
+use crate::publish::FLEET;
 use myagent_core::routing::CompiledRule;
 use myagent_core::wire::sums::Sums;
 use myagent_core::{InstanceKey, StartId};
@@ -30,6 +31,16 @@ impl Engine {
             };
             let retired = totals.remove(&id).unwrap_or_default();
             self.fleet.insert(Entry::new(service, secrets, retired));
+        }
+        for (id, peak) in self.store.peaks()? {
+            match self.fleet.services.get_mut(&id) {
+                Some(entry) => entry.peak = peak,
+                None if id == FLEET => {
+                    self.fleet.peak = peak;
+                    self.peak.send_replace(peak);
+                }
+                None => {}
+            }
         }
         for (key, totals) in self.store.instance_totals()? {
             if let Some(entry) = self.fleet.services.get_mut(&key.service_id) {

@@ -85,6 +85,26 @@ impl Traffic {
     }
 }
 
+/// The most that there was at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Peaks {
+    /// Open connections.
+    pub connections: u32,
+    /// Sessions with and without a connection.
+    pub sessions: u32,
+}
+
+impl Peaks {
+    /// There are so many now; whether that is more than ever.
+    pub fn raise(&mut self, connections: u32, sessions: u32) -> bool {
+        let before = *self;
+        self.connections = self.connections.max(connections);
+        self.sessions = self.sessions.max(sessions);
+        *self != before
+    }
+}
+
 /// Everything that is summed: what is left of a runner when it has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -113,6 +133,14 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peak_is_what_there_was_most_of() {
+        let mut peaks = Peaks::default();
+        assert!(peaks.raise(3, 1) && peaks.raise(2, 5));
+        assert!(!peaks.raise(3, 5) && !peaks.raise(0, 0));
+        assert_eq!(peaks, Peaks { connections: 3, sessions: 5 });
+    }
 
     #[test]
     fn sums_of_runners_add_up_and_do_not_wrap() {

@@ -29,6 +29,7 @@ fn handle(path: &Path, views: watch::Receiver<Arc<Views>>, clock: Arc<dyn Clock>
         store: Arc::new(Store::in_memory(SecretKey::from_bytes([7; 32])).unwrap()),
         pending: Default::default(),
         storage_problem: watch::channel(None).1,
+        peak: watch::channel(Default::default()).1,
         searches: Default::default(),
         commands: mpsc::channel(1).0,
         views,
