@@ -15,9 +15,10 @@ const MOST: usize = 10_000;
 impl EventFilter {
     /// Whether an event is one of those.
     pub fn matches(&self, event: &Event) -> bool {
-        let of_service = |service: &String| {
-            event.service.as_ref() == Some(service)
-                || event.service_id.is_some_and(|id| id.to_string() == *service)
+        // An id may be written in several ways.
+        let of_service = |service: &String| match service.parse::<ServiceId>() {
+            Ok(id) => event.service_id == Some(id),
+            Err(_) => event.service.as_ref() == Some(service),
         };
         self.service.as_ref().is_none_or(of_service)
             && (self.kinds.is_empty() || self.kinds.iter().any(|kind| is_of_kind(&event.kind, kind)))
@@ -38,7 +39,7 @@ impl Handle {
     pub async fn events(&self, filter: EventFilter) -> Result<Vec<Event>, Problem> {
         let stored = self.stored_filter(&filter)?;
         let limit = stored.limit as usize;
-        // First those that wait to be stored: one that is stored meanwhile is seen twice rather than never.
+        // First those that wait to be stored: one that is stored meanwhile is then in both, and taken once.
         let pending = self.pending.after(filter.after_id.unwrap_or(0));
         let mut events = self.read(move |store| store.events(&stored)).await?;
         let last = events.last().map_or(filter.after_id.unwrap_or(0), |event| event.id);

@@ -3,10 +3,9 @@
 use crate::handle::Handle;
 use myagent_core::error::Problem;
 use myagent_core::recent::Recent;
-use myagent_core::series::TimeseriesQuery;
+use myagent_core::series::{SLOT, TimeseriesQuery};
 
-/// Seconds of a slot, and how many make a minute.
-const SLOT: u32 = 10;
+/// Slots of a minute.
 const SLOTS: usize = 6;
 
 impl Handle {
@@ -35,8 +34,8 @@ impl Handle {
             let points = answer.series.first().map(|series| series.points.as_slice()).unwrap_or_default();
             let newest: Vec<f64> = points.iter().rev().filter_map(|(_, value)| *value).take(SLOTS).collect();
             *into = newest.iter().sum();
-            recent.measured_seconds =
-                recent.measured_seconds.max(SLOT * u32::try_from(newest.len()).unwrap_or(0));
+            let measured = newest.len() as u32 * SLOT as u32;
+            recent.measured_seconds = recent.measured_seconds.max(measured);
         }
         Ok(recent)
     }

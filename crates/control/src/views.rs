@@ -233,13 +233,9 @@ pub(crate) fn overview<'a>(services: impl Iterator<Item = &'a ServiceView> + Clo
         attention_total,
         ..Overview::default()
     };
-    for instance in services.flat_map(|service| &service.instances) {
-        overview.restarts += u64::from(instance.restart_count);
-        overview.cpu_percent += instance.cpu_percent;
-        overview.memory_mb += instance.memory_mb;
-    }
-    overview.cpu_percent = (overview.cpu_percent * 10.0).round() / 10.0;
-    overview.memory_mb = (overview.memory_mb * 10.0).round() / 10.0;
+    let instances = services.flat_map(|service| &service.instances);
+    overview.restarts = instances.clone().map(|instance| u64::from(instance.restart_count)).sum();
+    (overview.cpu_percent, overview.memory_mb) = overview::usage(instances);
     overview
 }
 

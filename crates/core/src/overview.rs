@@ -95,6 +95,16 @@ pub struct Attention {
     pub why: String,
 }
 
+/// What the process trees of instances use together: percent of one core, and MiB, to a tenth.
+pub fn usage<'a>(instances: impl IntoIterator<Item = &'a InstanceView>) -> (f64, f64) {
+    let add = |(cpu, memory): (f64, f64), instance: &InstanceView| {
+        (cpu + instance.cpu_percent, memory + instance.memory_mb)
+    };
+    let (cpu, memory) = instances.into_iter().fold((0.0, 0.0), add);
+    let tenth = |value: f64| (value * 10.0).round() / 10.0;
+    (tenth(cpu), tenth(memory))
+}
+
 /// What needs attention, the worst first.
 pub fn attention<'a>(services: impl IntoIterator<Item = &'a ServiceView>) -> Vec<Attention> {
     let of = |service: &'a ServiceView| {

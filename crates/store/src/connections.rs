@@ -73,14 +73,7 @@ impl Store {
         operation: &str,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let attempt = || {
-            let mut connection = lock(&self.writer);
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = work(&transaction)?;
-            transaction.commit()?;
-            Ok(result)
-        };
-        let result = attempt().map_err(|fault: Fault| fault.named(operation, &self.path));
+        let result = transact(&self.writer, operation, &self.path, work);
         let failure = result.as_ref().err().filter(|error| error.is_of_the_place());
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
             failure.map(|error| error.problem().detail);
@@ -105,8 +98,25 @@ impl Store {
     }
 }
 
+/// Runs `work` in a transaction of a database: all of it is stored, or nothing.
+pub(crate) fn transact<T>(
+    writer: &Mutex<Connection>,
+    operation: &str,
+    path: &Path,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
+) -> Result<T, StoreError> {
+    let attempt = || {
+        let mut connection = lock(writer);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = work(&transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    };
+    attempt().map_err(|fault: Fault| fault.named(operation, path))
+}
+
 /// A panic in another thread does not harm the connection: its transaction was rolled back when it was dropped.
-fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+pub(crate) fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn memory() -> Result<Connection, StoreError> {
 }
 
 /// SQLite would make the file with the mode of the umask; the files beside it get the mode of this one.
-fn create_private(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn create_private(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Err(StoreError::IsDirectory { operation: OPEN.to_owned(), path: path.to_owned() });
     }

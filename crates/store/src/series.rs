@@ -6,17 +6,17 @@
 //! What the bytes mean is in `myagent_core::series`. A chunk's row id is its tier, window and entity, so that what belongs
 //! together lies together, and going by age is deleting a range. Pages are small because most chunks are.
 
+use crate::connections::{lock, transact};
 use crate::error::{Fault, StoreError};
 use crate::key_of_chunk::{self as chunk_key, ChunkKey};
+use crate::open::create_private;
 use myagent_core::ServiceId;
 use myagent_core::series::{EntityKey, Tier};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -332,20 +332,8 @@ impl SeriesStore {
         operation: &str,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let attempt = || {
-            let mut connection = lock(&self.writer);
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = work(&transaction)?;
-            transaction.commit()?;
-            Ok(result)
-        };
-        attempt().map_err(|fault: Fault| fault.named(operation, &self.path))
+        transact(&self.writer, operation, &self.path, work)
     }
-}
-
-/// A panic in another thread does not harm the connection: its transaction was rolled back when it was dropped.
-fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
-    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn pragma(connection: &Connection, name: &str) -> Result<u64, Fault> {
@@ -447,13 +435,4 @@ fn put_aside(path: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-/// SQLite would make the file with the mode of the umask; the files beside it get the mode of this one.
-fn create_private(path: &Path) -> Result<(), StoreError> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(StoreError::from_io(OPEN, path, error)),
-    }
 }

@@ -1,5 +1,5 @@
 //! `/metrics` of a real manager: `promtool` finds nothing to complain about, and a real Prometheus that scrapes it says the
-//! same numbers as our own API. Where the two are not installed (`make setup` does it) only the page itself is looked at.
+//! same numbers as our own API. `make setup` installs the two.
 #![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 
 use crate::fleet::{PATIENCE, manager};
@@ -222,26 +222,23 @@ async fn prometheus_reads_the_metrics_and_says_what_our_own_api_says() -> Result
     );
     ensure!(unix.contains("# TYPE myagent_build info\n") && unix.trim_end().ends_with("# EOF"), "{unix}");
 
-    if is_installed("promtool") {
-        assert_eq!(complaints(page).await?, "");
-    } else {
-        eprintln!("promtool is not installed (make setup does it): that part of the story is left out");
+    for program in ["promtool", "prometheus"] {
+        ensure!(is_installed(program), "{program} is missing: run make setup");
     }
-    if is_installed("prometheus") {
-        let prometheus = Prometheus::start(&manager.work_dir().join("prometheus"), api).await?;
-        prometheus.says("up", 1.0).await;
-        prometheus.says("sum(myagent_instance_received_messages_total)", number("messages_in")?).await;
-        prometheus.says("sum(myagent_instance_sent_messages_total)", number("messages_out")?).await;
-        prometheus.says("sum(myagent_instance_active_connections)", 2.0).await;
-        prometheus.says("sum(myagent_turns_ended_total)", 5.0).await;
-        prometheus.says("myagent_turn_duration_seconds_count", 4.0).await;
-        let by_instance = prometheus.query("myagent_instance_up").await?;
-        assert_eq!(by_instance, [("talk-0".to_owned(), 1.0), ("talk-1".to_owned(), 1.0)].into());
-        // One leaves: both know it.
-        let [leaves, _stays] = clients;
-        leaves.close().await?;
-        prometheus.says("sum(myagent_instance_active_connections)", 1.0).await;
-        assert_eq!(manager.json(&["stats"]).await?["active_connections"], 1);
-    }
+    assert_eq!(complaints(page).await?, "");
+    let prometheus = Prometheus::start(&manager.work_dir().join("prometheus"), api).await?;
+    prometheus.says("up", 1.0).await;
+    prometheus.says("sum(myagent_instance_received_messages_total)", number("messages_in")?).await;
+    prometheus.says("sum(myagent_instance_sent_messages_total)", number("messages_out")?).await;
+    prometheus.says("sum(myagent_instance_active_connections)", 2.0).await;
+    prometheus.says("sum(myagent_turns_ended_total)", 5.0).await;
+    prometheus.says("myagent_turn_duration_seconds_count", 4.0).await;
+    let by_instance = prometheus.query("myagent_instance_up").await?;
+    assert_eq!(by_instance, [("talk-0".to_owned(), 1.0), ("talk-1".to_owned(), 1.0)].into());
+    // One leaves: both know it.
+    let [leaves, _stays] = clients;
+    leaves.close().await?;
+    prometheus.says("sum(myagent_instance_active_connections)", 1.0).await;
+    assert_eq!(manager.json(&["stats"]).await?["active_connections"], 1);
     Ok(())
 }

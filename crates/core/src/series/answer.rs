@@ -13,9 +13,10 @@
 //! Where nothing was measured there is no value. A rate is of the time that was measured, so that a gap does not lower it; a
 //! `sum` of a counter has nothing of what happened in a gap.
 
+use super::aggregate::{Aggregate, GroupBy};
 use super::metric::{Kind, Metric, bucket_bounds};
 use super::quantile::quantile;
-use super::request::{Aggregate, GroupBy, Plan};
+use super::request::Plan;
 use super::{Column, Columns, EntityKey, Point, SLOT, Tier};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

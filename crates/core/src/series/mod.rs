@@ -10,6 +10,7 @@
 //! Where to go: [`metric`] (what there is), [`track`] (raw values to increments), [`point`] (rollups), [`ints`] and [`block`]
 //! (bytes), [`segment`] (one minute of everybody, and the end of an hour), [`request`] (a question) and [`answer`].
 
+pub mod aggregate;
 pub mod answer;
 pub mod block;
 pub mod ints;
@@ -21,11 +22,12 @@ pub mod request;
 pub mod segment;
 pub mod track;
 
+pub use aggregate::{Aggregate, GroupBy};
 pub use answer::{Evaluation, Label, Series, TimeseriesView};
 pub use block::{Columns, decode, encode};
 pub use metric::{Kind, METRICS, Metric};
 pub use point::{Column, Point};
-pub use request::{Aggregate, GroupBy, Plan, TimeseriesQuery};
+pub use request::{Plan, TimeseriesQuery};
 
 use crate::ids::{InstanceKey, ServiceId};
 use serde::{Deserialize, Serialize};

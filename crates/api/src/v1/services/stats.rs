@@ -6,6 +6,7 @@ use crate::extract::Name;
 use axum::extract::State;
 use axum::response::Json;
 use jiff::Timestamp;
+use myagent_core::overview::usage;
 use myagent_core::recent::{Recent, Shares};
 use myagent_core::view::ServiceStats;
 use serde::Serialize;
@@ -44,17 +45,14 @@ pub(crate) struct StatsAnswer {
 pub(crate) async fn get(State(shared): Ctx, Name(name): Name) -> Result<Json<StatsAnswer>> {
     let view = shared.control.service(&name)?;
     let recent = shared.control.recent(Some(&view.name)).await?;
-    let sum = |of: fn(&myagent_core::view::InstanceView) -> f64| {
-        let sum: f64 = view.instances.iter().map(of).sum();
-        (sum * 10.0).round() / 10.0
-    };
+    let (cpu_percent, memory_mb) = usage(&view.instances);
     Ok(Json(StatsAnswer {
         stats: view.stats.clone(),
         recent,
         shares: view.stats.session_totals.as_deref().map(Shares::of).unwrap_or_default(),
         restarts: view.restart_count,
-        cpu_percent: sum(|instance| instance.cpu_percent),
-        memory_mb: sum(|instance| instance.memory_mb),
+        cpu_percent,
+        memory_mb,
         started_at: view.started_at,
     }))
 }

@@ -1,8 +1,7 @@
 //! `GET /api/v1/stats/metrics`: what `timeseries` can be asked for.
 
 use axum::response::Json;
-use myagent_core::series::metric::{Kind, METRICS};
-use myagent_core::series::request::Aggregate;
+use myagent_core::series::{Aggregate, Kind, METRICS};
 use myagent_core::view::Page;
 use serde::Serialize;
 use utoipa::ToSchema;
