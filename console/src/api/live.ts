@@ -1,0 +1,126 @@
+import { defineStore } from 'pinia'
+import { computed, ref, shallowRef } from 'vue'
+import { api, ask } from './client'
+import type { Event } from './schema.gen'
+import { readStream } from './stream'
+
+/** How what is shown is kept up to date. */
+export type LiveState =
+  /** Nothing is known yet. */
+  | 'connecting'
+  /** Events come as they happen. */
+  | 'live'
+  /** The API answers, its event stream does not: what is shown is asked for every few seconds. */
+  | 'polling'
+  /** Nobody answers: what is shown is as old as `since` says. */
+  | 'lost'
+
+type Listener = (event: Event) => void
+
+const FIRST_RETRY_MS = 500
+const LONGEST_RETRY_MS = 5_000
+/** A page that nobody sees for so long gives its stream back: a browser has six connections for all tabs of a site. */
+const HIDDEN_MS = 30_000
+
+/** Waits for `ms`, or until `signal`. */
+const pause = (ms: number, signal: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    const timer = window.setTimeout(resolve, ms)
+    signal.addEventListener('abort', () => (window.clearTimeout(timer), resolve()), { once: true })
+  })
+
+/** The feed of events: one stream for the whole page, that comes back by itself and misses nothing. */
+export const useLive = defineStore('live', () => {
+  const state = ref<LiveState>('connecting')
+  /** When `state` was last `live` or `polling` before it was lost; ms. */
+  const since = ref(0)
+  /** Counts how often the stream was opened: what was read before may be stale. */
+  const opened = ref(0)
+  const newest = shallowRef<Event>()
+  const listeners = new Set<Listener>()
+  let lastId: string | undefined
+  let running: AbortController | undefined
+  let wake = new AbortController()
+
+  const lost = computed(() => state.value === 'lost')
+
+  function become(next: LiveState) {
+    if (next === 'lost' && state.value !== 'lost') since.value = Date.now()
+    state.value = next
+  }
+
+  function receive(data: string, id: string) {
+    lastId = id
+    const event = JSON.parse(data) as Event
+    newest.value = event
+    listeners.forEach((listener) => listener(event))
+  }
+
+  async function follow(signal: AbortSignal) {
+    let retry = FIRST_RETRY_MS
+    while (!signal.aborted) {
+      const query = lastId === undefined ? '?limit=1' : `?after_id=${lastId}`
+      try {
+        await readStream(`/api/v1/events${query}`, {
+          signal,
+          onOpen: () => {
+            retry = FIRST_RETRY_MS
+            opened.value += 1
+            become('live')
+          },
+          onMessage: ({ data, id }) => receive(data, id),
+        })
+      } catch {
+        // What is to be said of it is said below: by whether the API answers.
+      }
+      if (signal.aborted) return
+      become((await answers()) ? 'polling' : 'lost')
+      wake = new AbortController()
+      await pause(retry, AbortSignal.any([signal, wake.signal]))
+      retry = Math.min(retry * 2, LONGEST_RETRY_MS)
+    }
+  }
+
+  async function answers(): Promise<boolean> {
+    try {
+      await ask(api.GET('/api/v1/info', { signal: AbortSignal.timeout(3_000) }))
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  function start() {
+    running?.abort()
+    running = new AbortController()
+    void follow(running.signal)
+  }
+
+  function stop() {
+    running?.abort()
+    running = undefined
+  }
+
+  /** Tries again at once. */
+  function retryNow() {
+    wake.abort()
+  }
+
+  function watchVisibility() {
+    let timer = 0
+    document.addEventListener('visibilitychange', () => {
+      window.clearTimeout(timer)
+      if (document.hidden) timer = window.setTimeout(stop, HIDDEN_MS)
+      else if (running === undefined) start()
+    })
+    window.addEventListener('online', retryNow)
+  }
+
+  /** Calls `listener` for each event, until the function that is returned is called. */
+  function onEvent(listener: Listener): () => void {
+    listeners.add(listener)
+    return () => listeners.delete(listener)
+  }
+
+  return { state, since, opened, newest, lost, start, stop, retryNow, watchVisibility, onEvent }
+})

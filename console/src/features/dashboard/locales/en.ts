@@ -1,0 +1,5 @@
+export default {
+  title: 'Dashboard',
+  running: 'Running',
+  connections: 'Connections',
+}

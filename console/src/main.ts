@@ -1,0 +1,21 @@
+import { VueQueryPlugin } from '@tanstack/vue-query'
+import { createPinia } from 'pinia'
+import { createApp } from 'vue'
+import App from './app/App.vue'
+import { i18n, useLanguage } from './app/i18n'
+import { usePreferences } from './app/preferences'
+import { router } from './app/router'
+import { useLive } from './api/live'
+import { followEvents, queryClient } from './api/queries'
+import './ui/styles/index.css'
+
+const app = createApp(App)
+app.use(createPinia()).use(router).use(i18n).use(VueQueryPlugin, { queryClient })
+
+usePreferences().apply()
+await useLanguage(usePreferences().language)
+followEvents()
+const live = useLive()
+live.start()
+live.watchVisibility()
+app.mount('#app')

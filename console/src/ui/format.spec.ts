@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest'
+import { bytes, count, decimal, percent, relative, span, ticking } from './format'
+
+describe('sizes', () => {
+  it.each([
+    [0, '0 B'],
+    [1023, '1023 B'],
+    [1536, '1.5 KiB'],
+    [200 * 1024, '200 KiB'],
+    [5 * 1024 ** 4, '5.0 TiB'],
+    [5000 * 1024 ** 4, '5000 TiB'],
+  ])('%d is %s', (value, text) => expect(bytes(value)).toBe(text))
+})
+
+describe('numbers', () => {
+  it('are short when they are big', () => {
+    expect(count(9_999, 'en')).toBe('9,999')
+    expect(count(12_345, 'en')).toBe('12.3K')
+    expect(count(12_345, 'zh-CN')).toBe('1.2万')
+  })
+  it('have the digits that say something', () => {
+    expect([0.123, 12.34, 123.4].map((value) => decimal(value, 'en'))).toEqual(['0.12', '12.3', '123'])
+  })
+  it('may be parts', () => expect(percent(0.0123, 'en')).toBe('1.23%'))
+})
+
+describe('spans', () => {
+  it.each([
+    [-5, '0:00'],
+    [247_000, '4:07'],
+    [3_723_000, '1:02:03'],
+    [3 * 86_400_000 + 4 * 3_600_000, '3d 04:00:00'],
+  ])('%d ms tick as %s', (ms, text) => expect(ticking(ms)).toBe(text))
+
+  it.each([
+    [2.34, '2.3 ms'],
+    [340, '340 ms'],
+    [2_500, '2.5 s'],
+    [180_000, '3 min'],
+    [7_200_000, '2.0 h'],
+    [5 * 86_400_000, '5.0 d'],
+  ])('%d ms are %s', (ms, text) => expect(span(ms)).toBe(text))
+})
+
+describe('how long ago', () => {
+  const now = 1_000_000_000
+  it('is told in the unit that fits', () => {
+    expect(relative(now - 300_000, now, 'en')).toBe('5 min. ago')
+    expect(relative(now - 300_000, now, 'zh-CN')).toBe('5分钟前')
+    expect(relative(now + 7_200_000, now, 'en')).toBe('in 2 hr.')
+    expect(relative(now - 59_000, now, 'en')).toBe('59 sec. ago')
+  })
+  it('is nothing when it is now', () => expect(relative(now - 1_500, now, 'en')).toBeUndefined())
+})

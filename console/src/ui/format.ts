@@ -1,0 +1,73 @@
+/** How numbers, sizes and times are written. Pure: the language and the time are arguments. */
+
+const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
+
+/** `1536` → `1.5 KiB`. */
+export function bytes(value: number): string {
+  let unit = 0
+  let size = value
+  while (size >= 1024 && unit < BYTE_UNITS.length - 1) {
+    size /= 1024
+    unit += 1
+  }
+  return `${unit === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${BYTE_UNITS[unit] ?? ''}`
+}
+
+/** A whole number with the separators of the language; from ten thousand on in short, as `12.3K`. */
+export function count(value: number, language: string): string {
+  if (Math.abs(value) < 10_000) return new Intl.NumberFormat(language, { maximumFractionDigits: 0 }).format(value)
+  return new Intl.NumberFormat(language, { notation: 'compact', maximumFractionDigits: 1 }).format(value)
+}
+
+/** A number with as many digits as say something. */
+export function decimal(value: number, language: string): string {
+  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
+  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value)
+}
+
+/** A part of one, as `12.5 %`. */
+export function percent(value: number, language: string): string {
+  return new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: value < 0.1 ? 2 : 1 }).format(value)
+}
+
+/** A span as a clock shows it: `4:07`, `1:02:03`, `3d 04:00:00`. */
+export function ticking(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000))
+  const two = (part: number) => String(part).padStart(2, '0')
+  const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60]
+  const tail = `${two(minutes)}:${two(seconds % 60)}`
+  if (days > 0) return `${days}d ${two(hours)}:${tail}`
+  return hours > 0 ? `${hours}:${tail}` : `${minutes}:${two(seconds % 60)}`
+}
+
+/** A span in words: `340 ms`, `2.5 s`, `3 min`, `2 h`, `5 d`. */
+export function span(ms: number): string {
+  if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
+  const seconds = ms / 1000
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`
+  if (seconds < 86_400) return `${(seconds / 3600).toFixed(seconds < 36_000 ? 1 : 0)} h`
+  return `${(seconds / 86_400).toFixed(seconds < 864_000 ? 1 : 0)} d`
+}
+
+const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+  ['second', 1_000],
+]
+
+/** How long ago (or until) in the words of the language: `5 minutes ago`. Below two seconds: none. */
+export function relative(at: number, now: number, language: string): string | undefined {
+  const difference = at - now
+  const words = new Intl.RelativeTimeFormat(language, { numeric: 'always', style: 'short' })
+  for (const [unit, size] of STEPS) {
+    if (Math.abs(difference) >= size * (unit === 'second' ? 2 : 1)) return words.format(Math.trunc(difference / size), unit)
+  }
+  return undefined
+}
+
+/** A moment in the user's zone, to the second. */
+export function moment(at: number, language: string): string {
+  return new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' }).format(at)
+}
