@@ -1,0 +1,110 @@
+import { mkdirSync } from 'node:fs'
+import path from 'node:path'
+import { chromium, firefox, type Browser, type BrowserContext, type Page } from 'playwright-core'
+
+/** A browser and a size of its window. */
+export interface Target {
+  browser: 'chromium' | 'firefox'
+  device: 'desktop' | 'mobile'
+}
+
+const wanted = process.env.E2E_TARGETS?.split(',')
+
+/** What each story runs in. `E2E_TARGETS=chromium-desktop` runs only that. */
+export const targets: Target[] = (['chromium', 'firefox'] as const)
+  .flatMap((browser) => (['desktop', 'mobile'] as const).map((device) => ({ browser, device })))
+  .filter(({ browser, device }) => wanted === undefined || wanted.includes(`${browser}-${device}`))
+
+export const results = path.resolve(import.meta.dirname, '../results')
+
+export function launch(browser: Target['browser']): Promise<Browser> {
+  if (browser === 'firefox') {
+    return firefox.launch({ channel: 'moz-firefox', executablePath: '/usr/bin/firefox-esr' })
+  }
+  return chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  })
+}
+
+const sizes = { desktop: { width: 1280, height: 800 }, mobile: { width: 390, height: 844 } }
+
+interface Look {
+  language?: 'en' | 'zh-CN'
+  theme?: 'light' | 'dark'
+}
+
+/** A page, and everything it did that no page of ours may do. */
+export class Visit {
+  readonly faults: string[] = []
+
+  private constructor(
+    readonly page: Page,
+    readonly target: Target,
+    private readonly context: BrowserContext,
+  ) {}
+
+  static async begin(browser: Browser, target: Target, url: string, look: Look = {}): Promise<Visit> {
+    const mobile = target.device === 'mobile'
+    const context = await browser.newContext({
+      baseURL: url,
+      viewport: sizes[target.device],
+      locale: look.language ?? 'en',
+      colorScheme: look.theme ?? 'light',
+      // Firefox does not pretend to be a telephone.
+      ...(mobile && target.browser === 'chromium' ? { isMobile: true, hasTouch: true, deviceScaleFactor: 2 } : {}),
+    })
+    const page = await context.newPage()
+    const visit = new Visit(page, target, context)
+    visit.watch(new URL(url))
+    page.setDefaultTimeout(20_000)
+    return visit
+  }
+
+  /** Errors of the page, warnings on its console, and requests that leave its host are faults. */
+  private watch(home: URL) {
+    this.page.on('pageerror', (error) => this.faults.push(`page error: ${error.stack ?? error.message}`))
+    this.page.on('console', (message) => {
+      if (['warning', 'error'].includes(message.type()) && !this.expected(message.text())) {
+        this.faults.push(`console ${message.type()}: ${message.text()} (${message.location().url})`)
+      }
+    })
+    this.page.on('request', (request) => {
+      const url = new URL(request.url())
+      if (url.protocol !== 'data:' && url.protocol !== 'blob:' && url.origin !== home.origin) this.faults.push(`a request to ${request.url()}`)
+    })
+    this.page.on('websocket', (socket) => {
+      if (new URL(socket.url()).hostname !== home.hostname) this.faults.push(`a WebSocket to ${socket.url()}`)
+    })
+  }
+
+  /** What the browser itself says of answers that a story asks for on purpose. */
+  private readonly allowed: RegExp[] = []
+
+  allow(...texts: RegExp[]) {
+    this.allowed.push(...texts)
+  }
+
+  private expected(text: string): boolean {
+    return this.allowed.some((pattern) => pattern.test(text))
+  }
+
+  /** Keeps a picture and the page's text, for whoever asks why a story failed. */
+  async keep(name: string): Promise<void> {
+    mkdirSync(results, { recursive: true })
+    const file = path.join(results, `${name}-${this.target.browser}-${this.target.device}`.replaceAll(/\W+/g, '-'))
+    await this.page.screenshot({ path: `${file}.png`, fullPage: true }).catch(() => undefined)
+  }
+
+  async end(): Promise<void> {
+    await this.context.close()
+  }
+}
