@@ -23,10 +23,9 @@ pub(crate) struct Edge {
     pub(crate) transport: Transport,
 }
 
-/// Puts the surroundings around `routes`.
+/// Puts the surroundings around `routes`, which have a fallback of their own.
 pub(crate) fn around(routes: Router, edge: Edge) -> Router {
     routes
-        .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(edge, surround))
 }
@@ -83,7 +82,8 @@ fn request_id(headers: &HeaderMap) -> String {
     given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
-async fn not_found(uri: Uri) -> ApiError {
+/// Nothing is at this path.
+pub(crate) async fn not_found(uri: Uri) -> ApiError {
     ApiError::new(Code::NotFound, format!("there is nothing at {}", uri.path()))
 }
 
@@ -118,7 +118,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let router = around(routes(), Edge { transport });
+        let router = around(routes().fallback(not_found), Edge { transport });
         let service = hyper_util::service::TowerToHyperService::new(router);
         hyper::service::Service::call(&service, request.body(Body::empty()).unwrap()).await.unwrap()
     }

@@ -4,10 +4,11 @@
 //! and same origin on TCP). It decides nothing about services: every handler reads its request, calls one method of
 //! [`myagent_control::Handle`] or of the [`Manager`], and writes the answer.
 //!
-//! Where to go: one endpoint per file below [`v1`]; what surrounds every request is in `edge`; reading requests in
-//! `extract`; the document in [`document`]; the numbers in [`metrics`]; the accept loops in [`serve`].
+//! Where to go: one endpoint per file below [`v1`]; what surrounds every request is in `edge`; the web console in `console`;
+//! reading requests in `extract`; the document in [`document`]; the numbers in [`metrics`]; the accept loops in [`serve`].
 
 mod conditional;
+mod console;
 mod document;
 mod edge;
 mod error;
@@ -38,7 +39,7 @@ use utoipa_axum::router::OpenApiRouter;
 /// Where requests come from; decides what is offered and what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// The manager's own socket: the command line. Everything is offered.
+    /// The manager's own socket: the command line. Everything is offered but the web console.
     Unix,
     /// A TCP listener: browsers may be behind it, so `Host` and `Origin` are checked, and `manager/*` is not offered.
     Tcp {
@@ -99,8 +100,9 @@ pub fn router(state: ApiState) -> Router {
         background: TaskTracker::new(),
     });
     let mut routes = Router::from(public_routes()).merge(document::routes());
-    if transport == Transport::Unix {
-        routes = routes.nest("/api/v1/manager", v1::manager::routes());
-    }
+    routes = match transport {
+        Transport::Unix => routes.nest("/api/v1/manager", v1::manager::routes()).fallback(edge::not_found),
+        Transport::Tcp { .. } => routes.fallback(console::serve),
+    };
     edge::around(routes.with_state(shared), Edge { transport }).layer(counting)
 }

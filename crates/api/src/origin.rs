@@ -1,7 +1,38 @@
 //! Who may ask over TCP: a page of another site must not reach the API, neither directly (`Origin`) nor by giving our
 //! address a name of its own (DNS rebinding: `Host`). Pure.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+
+/// The host of a `Host` header, without its port: an address cannot be rebound, a name can; so there are no names other than
+/// `localhost`. It is written as it was understood, so nothing else of the header gets through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HostName {
+    Localhost,
+    Address(IpAddr),
+}
+
+impl HostName {
+    /// Reads a `Host` header or the authority of a target.
+    pub(crate) fn read(host: &str) -> Option<Self> {
+        let name = without_port(host);
+        if name.eq_ignore_ascii_case("localhost") {
+            return Some(Self::Localhost);
+        }
+        let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+        bare.parse().ok().map(Self::Address)
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Localhost => f.write_str("localhost"),
+            Self::Address(IpAddr::V4(address)) => write!(f, "{address}"),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
 
 /// Checks the `Host` of a request (and the authority of its target, if it has one) and its `Origin`.
 pub(crate) fn check(
@@ -23,15 +54,13 @@ pub(crate) fn check(
     }
 }
 
-/// An address cannot be rebound, a name can; so names other than `localhost` are refused.
 fn is_ours(host: &str, listen: SocketAddr) -> bool {
-    let name = without_port(host);
-    if name.eq_ignore_ascii_case("localhost") {
-        return true;
-    }
-    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
-    let Ok(ip) = bare.parse::<IpAddr>() else { return false };
-    let (ip, own) = (ip.to_canonical(), listen.ip().to_canonical());
+    let ip = match HostName::read(host) {
+        None => return false,
+        Some(HostName::Localhost) => return true,
+        Some(HostName::Address(ip)) => ip.to_canonical(),
+    };
+    let own = listen.ip().to_canonical();
     ip.is_loopback() || ip == own || own.is_unspecified()
 }
 

@@ -52,7 +52,6 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     };
     let index = page.clone();
     Router::new()
-        .route("/", get(async || axum::response::Redirect::temporary("/docs/")))
         .route("/openapi.json", json)
         .route("/docs", get(async || axum::response::Redirect::permanent("/docs/")))
         .route("/docs/", get(move || index("index.html".to_owned())))

@@ -192,6 +192,12 @@ async fn everything_at_fault_is_named_at_once() -> Result<()> {
     let page = http::request(api, "GET", "/docs/", None).await?;
     assert!(page.status == 200 && page.body.contains("swagger-ui"), "{page:?}");
     assert_eq!(http::request(api, "GET", "/docs/none.js", None).await?.status, 404);
+    // The console, or the page that says how to make it.
+    let page = http::request(api, "GET", "/", None).await?;
+    let policy = page.header("content-security-policy").unwrap_or_default();
+    assert!(page.status == 200 && page.body.contains("<html"), "{page:?}");
+    assert!(policy.contains(&format!(" ws://{};", server.address("proxy")?)), "{policy}");
+    assert_eq!(http::request(api, "GET", "/services", None).await?.status, 404);
     let document = http::request(api, "GET", "/openapi.json", None).await?;
     let committed = include_str!("../../../../docs/reference/openapi.json");
     assert!(
