@@ -11,6 +11,9 @@ curl -sS --fail-with-body "$api/readyz"
 # "degraded" and the reason in "problems" if the manager cannot store anything; ill services do not count here.
 curl -sS --fail-with-body "$api/health"
 echo
+# What `doctor` finds on its machine: disk, descriptors, Python, ports.
+curl -sS --fail-with-body "$api/api/v1/doctor" |
+  python3 -c 'import json, sys; [print(one["level"], one["check"], one["message"], sep=": ") for one in json.load(sys.stdin)["findings"]]'
 
 curl -sS --fail-with-body -o /dev/null -X POST "$api/api/v1/services" -H 'Content-Type: application/json' \
   -d '{"name": "api-healthy", "source": {"kind": "file", "path": "'"$agents"'/echo_agent.py"}, "config": {"health_check_interval": 5}}'

@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use myagent_control::StopAll;
 use myagent_core::Problem;
+use myagent_core::diagnosis::Diagnosis;
 use myagent_core::front_door::FrontDoorStats;
 use myagent_core::process::ProcessStats;
 use myagent_core::request::ListenRequest;
@@ -27,6 +28,9 @@ pub trait Manager: Send + Sync + 'static {
 
     /// Who would get a client now, and why.
     fn explain(&self, request: ExplainRequest) -> BoxFuture<'_, Result<Explanation, Problem>>;
+
+    /// Looks at the machine and the data directory, as `doctor` does.
+    fn doctor(&self) -> BoxFuture<'_, Result<Diagnosis, Problem>>;
 
     /// Has a new process of this program take over: the listening sockets, the lock, the fleet. Answers when it has; then this
     /// one ends.

@@ -2,6 +2,7 @@
 
 use crate::clock::SystemClock;
 use crate::datadir::DataDir;
+use crate::doctor::Examiner;
 use crate::lifecycle::Held;
 use crate::lifecycle::upgrade::{self, messages::PassedListener};
 use crate::listeners::Listeners;
@@ -11,6 +12,7 @@ use anyhow::{Context, Result};
 use myagent_api::{ApiState, Manager, OpenListener, Transport};
 use myagent_control::{Engine, Handle, StopAll, SweepInterval};
 use myagent_core::Clock;
+use myagent_core::diagnosis::Diagnosis;
 use myagent_core::error::{FieldError, Problem};
 use myagent_core::front_door::FrontDoorStats;
 use myagent_core::process::ProcessStats;
@@ -77,6 +79,7 @@ pub(crate) struct Process {
     /// Everything that it has taken over is its own, so that somebody may take over from it.
     pub(crate) is_settled: AtomicBool,
     log_level: LogLevel,
+    examiner: Examiner,
     info: InfoView,
     ended: watch::Sender<Option<Ended>>,
 }
@@ -162,6 +165,7 @@ pub(crate) fn start(
         upgrading: tokio::sync::Mutex::new(()),
         is_settled: AtomicBool::new(false),
         log_level,
+        examiner: Examiner::default(),
         info,
         ended,
     });
@@ -317,6 +321,10 @@ impl Manager for Process {
 
     fn listen(&self, request: ListenRequest) -> Boxed<'_, Result<OpenListener, Problem>> {
         Box::pin(self.listeners.open(request, true))
+    }
+
+    fn doctor(&self) -> Boxed<'_, Result<Diagnosis, Problem>> {
+        Box::pin(self.examiner.examine(self.held.data.clone()))
     }
 
     fn upgrade(&self, program: PathBuf) -> Boxed<'_, Result<UpgradeView, Problem>> {

@@ -6,13 +6,14 @@
 //! Where to go: what a user wants is in [`service`] and [`config`]; the life of an instance in [`lifecycle`], with
 //! [`restart`], [`health`] and [`ports`] beside it; what to do next in [`reconcile`]; who gets a client in [`routing`],
 //! and who has one in [`connections`];
-//! what nobody may be shown in [`secrets`]; what agents print, and how severe it is, in [`logs`];
+//! what `doctor` finds in [`diagnosis`]; what nobody may be shown in [`secrets`]; what agents print, and how severe it is, in [`logs`];
 //! what manager, runner and proxy say to each other in [`wire`], and what client and agent do over HTTP in [`http`].
 
 pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod connections;
+pub mod diagnosis;
 pub mod drain;
 pub mod error;
 pub mod event;

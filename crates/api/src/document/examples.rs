@@ -197,6 +197,19 @@ fn manager() -> Vec<(&'static str, Value)> {
             }),
         ),
         (
+            "Diagnosis",
+            json!({
+                "level": "warning",
+                "findings": [
+                    {"check": "directory", "level": "ok", "message": "/var/lib/myagent is ours alone"},
+                    {
+                        "check": "disk space", "level": "warning", "message": "812.0 MiB free for /var/lib/myagent",
+                        "fix": "make room, or give a directory elsewhere with --data-dir",
+                    },
+                ],
+            }),
+        ),
+        (
             "FleetView",
             json!({
                 "services": {"total": 1, "running": 1}, "instances": {"running": 1}, "active_connections": 2,

@@ -1,6 +1,7 @@
 //! `/api/v1`: one file per endpoint, listed here.
 
 pub(crate) mod connections;
+mod doctor;
 mod events;
 mod info;
 mod logs;
@@ -18,6 +19,7 @@ use utoipa_axum::routes;
 pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
         .routes(routes!(info::get))
+        .routes(routes!(doctor::get))
         .routes(routes!(events::get))
         .routes(routes!(logs::search::get))
         .routes(routes!(notifications::post))

@@ -1,12 +1,13 @@
 //! `doctor`: checks this machine and the data directory. The checks are in [`crate::doctor`].
 
 use super::App;
-use crate::doctor::{self, Level};
+use crate::doctor;
 use crate::exit::Failure;
 use crate::output;
 use crate::output::Colour;
 use crate::progress::spin;
 use anyhow::Result;
+use myagent_core::diagnosis::Level;
 
 pub(super) async fn run(app: &App) -> Result<()> {
     let spinner = spin(&app.out, "checking");

@@ -1,8 +1,8 @@
 //! What runs: ports, the manager, and processes that nobody owns any more.
 
-use super::Finding;
 use crate::client::Client;
 use crate::datadir::DataDir;
+use myagent_core::diagnosis::Finding;
 use myagent_core::view::InfoView;
 use myagent_supervisor::binds;
 use std::fs;
@@ -110,8 +110,8 @@ fn parent(pid: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level;
     use super::*;
+    use myagent_core::diagnosis::Level;
     use std::net::TcpListener;
     use std::process::{Command, Stdio};
 

@@ -1,6 +1,6 @@
 //! The machine: descriptors, process descriptors, Python.
 
-use super::Finding;
+use myagent_core::diagnosis::Finding;
 use rustix::process::{PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
 use std::process::{Command, Stdio};
 

@@ -1,55 +1,18 @@
 //! What `doctor` looks at: each check looks at one thing and says how it is and what to do about it. Nothing is changed,
 //! and no manager is needed.
 
+mod asked;
 mod fleet;
 mod machine;
 mod ownership;
 mod place;
 
+pub(crate) use asked::Examiner;
+
 use crate::config;
 use crate::datadir::DataDir;
+use myagent_core::diagnosis::Finding;
 use myagent_core::settings::Settings;
-use serde::Serialize;
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Level {
-    /// Well.
-    Ok,
-    /// It works, with less than it could be.
-    Warning,
-    /// Something will not work.
-    Broken,
-}
-
-/// What one check found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
-    /// A word for the check.
-    pub(crate) check: &'static str,
-    /// How bad it is.
-    pub(crate) level: Level,
-    /// What was found, in a sentence.
-    pub(crate) message: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) fix: Option<String>,
-}
-
-impl Finding {
-    fn ok(check: &'static str, message: impl Into<String>) -> Self {
-        Self { check, level: Level::Ok, message: message.into(), fix: None }
-    }
-
-    fn warning(check: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { check, level: Level::Warning, message: message.into(), fix: Some(fix.into()) }
-    }
-
-    fn broken(check: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { check, level: Level::Broken, message: message.into(), fix: Some(fix.into()) }
-    }
-}
 
 /// Makes all checks.
 pub(crate) async fn examine(data: &DataDir) -> Vec<Finding> {
@@ -83,16 +46,18 @@ pub(crate) async fn examine(data: &DataDir) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::cli::GlobalArgs;
+    use myagent_core::diagnosis::Level;
 
     #[tokio::test]
     async fn a_new_data_directory_is_not_broken_and_not_made() {
         let dir = tempfile::tempdir().unwrap();
         let args = GlobalArgs { data_dir: Some(dir.path().join("new")), ..GlobalArgs::default() };
         let findings = examine(&DataDir::resolve(&args).unwrap()).await;
-        let mut checks: Vec<_> = findings.iter().map(|finding| finding.check).collect();
+        let mut checks: Vec<_> = findings.iter().map(|finding| finding.check.as_str()).collect();
         checks.dedup();
         assert_eq!(checks.len(), 11);
-        let of_place = |finding: &&Finding| ["directory", "secret.key", "manager"].contains(&finding.check);
+        let of_place =
+            |finding: &&Finding| ["directory", "secret.key", "manager"].contains(&finding.check.as_str());
         assert!(
             findings.iter().filter(of_place).all(|finding| finding.level != Level::Broken),
             "{findings:?}"

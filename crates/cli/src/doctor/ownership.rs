@@ -1,6 +1,6 @@
 //! Can a control group be made, so that the whole process tree of an instance is ours even if its runner is killed?
 
-use super::Finding;
+use myagent_core::diagnosis::Finding;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! The data directory: is it ours, is the key in it safe, is there room?
 
-use super::Finding;
 use crate::output::human::bytes;
+use myagent_core::diagnosis::Finding;
 use rustix::fs::{Access, access, statvfs};
 use std::fs;
 use std::io::ErrorKind;
@@ -132,8 +132,8 @@ fn existing(dir: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level;
     use super::*;
+    use myagent_core::diagnosis::Level;
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 

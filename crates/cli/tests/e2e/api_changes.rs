@@ -1,7 +1,7 @@
 //! Changing things through the API: versions, keys, whole replacements, what needs a restart, and all that is wrong at once.
 
 use crate::fleet::{fake, manager};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use myagent_testkit::http::{self, HttpAnswer};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -204,5 +204,26 @@ async fn everything_at_fault_is_named_at_once() -> Result<()> {
         document.body == committed,
         "the document that is served is another one than docs/reference/openapi.json"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_manager_examines_its_machine_as_the_command_does() -> Result<()> {
+    let manager = manager()?;
+    let server = manager.up().await?;
+    let answer = http::request(server.address("api")?, "GET", "/api/v1/doctor", None).await?;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let diagnosis = answer.json()?;
+    let findings = diagnosis["findings"].as_array().context("no findings")?;
+    let of = |check: &str| findings.iter().find(|finding| finding["check"] == check);
+    let own = of("manager").context("it did not look at the manager")?;
+    let message = own["message"].as_str().unwrap_or_default();
+    assert!(own["level"] == "ok" && message.contains("answers"), "{own}");
+    let said: Value = serde_json::from_str(&manager.cli(&["--format", "json", "doctor"]).await?.stdout)?;
+    // How it is may change meanwhile: other tests run on this machine.
+    let checks = |findings: &[Value]| -> Vec<Value> {
+        findings.iter().map(|finding| finding["check"].clone()).collect()
+    };
+    assert_eq!(checks(findings), checks(said.as_array().context("no list")?));
     Ok(())
 }
