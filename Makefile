@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check gates fmt gen bench bench-proxy bench-many soak fuzz conformance coverage audit
+.PHONY: help setup run demo test check gates console console-check console-e2e screenshots fmt gen bench bench-proxy bench-many soak fuzz conformance coverage audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -13,6 +13,7 @@ setup: ## install what is missing to build and test
 
 run: ## install what is missing, build, and serve the example agents on ports 8080 and 9090 until Ctrl-C; ARGS go to `up`
 	@scripts/setup.sh run
+	npm --prefix console run --silent build
 	cargo build --release --locked --package myagent-cli
 	@scripts/run.sh $(ARGS)
 
@@ -21,10 +22,10 @@ demo: ## a minute of the system, with things going wrong on purpose; what it cla
 	cargo build --release --locked --package myagent-cli
 	@scripts/demo.sh
 
-test: gates ## everything that CI runs: gates, then all tests once, with coverage
+test: gates console-check console ## everything that CI runs: gates, then all tests once, with coverage, and the stories of the console
 	scripts/coverage.sh
 
-check: gates ## what is quick: gates and the unit tests of the decisions
+check: gates console-check ## what is quick: gates and the unit tests of the decisions
 	cargo nextest run --locked --package myagent-core
 
 gates:
@@ -33,6 +34,20 @@ gates:
 	cargo xtask tidy
 	cargo xtask licences
 	cargo clippy --workspace --all-targets --locked --quiet -- --deny warnings
+
+console: ## build the web console; the next build of the program has it
+	npm --prefix console run --silent build
+
+console-check: ## the web console: types, lints, unit tests
+	npm --prefix console run --silent check
+
+console-e2e: console ## its stories in two browsers, with the program built for debugging; E2E_TARGETS=chromium-desktop for one
+	cargo build --locked --package myagent-cli --package myagent-testkit
+	npm --prefix console run --silent e2e
+
+screenshots: console ## a picture of every page, in both themes and on a telephone, in target/screenshots
+	cargo build --locked --package myagent-cli --package myagent-testkit
+	npm --prefix console run --silent screenshots
 
 fmt: ## format
 	cargo fmt --all

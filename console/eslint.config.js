@@ -8,10 +8,6 @@ export default ts.config(
   vue.configs['flat/recommended'],
   accessibility.configs['flat/recommended'],
   {
-    files: ['**/*.vue'],
-    languageOptions: { parserOptions: { parser: ts.parser } },
-  },
-  {
     rules: {
       'no-console': 'error',
       '@typescript-eslint/no-unused-vars': ['error', { varsIgnorePattern: '^_', argsIgnorePattern: '^_' }],
@@ -35,6 +31,11 @@ export default ts.config(
       'vuejs-accessibility/no-redundant-roles': 'off',
       '@typescript-eslint/no-non-null-assertion': 'error',
     },
+  },
+  {
+    files: ['**/*.vue'],
+    languageOptions: { parserOptions: { parser: ts.parser } },
+    rules: { 'max-lines': ['error', { max: 250 }] },
   },
   {
     files: ['scripts/**', 'e2e/**'],

@@ -22,6 +22,7 @@ set +e
   export LLVM_PROFILE_FILE=$out/%m%c.profraw
   cargo test --workspace --doc --locked --quiet
   cargo nextest run --workspace --locked --profile "${NEXTEST_PROFILE:-ci}" 2>&1 | tee "$log"
+  npm --prefix console run --silent e2e -- --reporter=verbose --reporter=json --outputFile.json="$out/console.json"
   cargo nextest list --workspace --locked --list-type binaries-only --message-format json >"$out/binaries.json" 2>/dev/null
 )
 tests=$?
@@ -45,8 +46,13 @@ fi
 rm -f "$out"/*.profraw
 gate=0
 cargo xtask coverage "$out/lcov.info" || gate=$?
-# "Summary [ 12.3s] 90 tests run: 90 passed, 2 skipped" becomes the one line that needs no explanation.
-sed -n 's/.*tests\{0,1\} run: //p' "$log" | tail -1 | awk -F', ' '{
-  for (i = 1; i <= NF; i++) { split($i, part, " "); count[part[2]] = part[1] }
-  printf "%d passed, %d failed, %d skipped\n", count["passed"], count["failed"], count["skipped"] }'
+# "Summary [ 12.3s] 90 tests run: 90 passed, 2 skipped", and the same of the console's stories, become the one line that needs no
+# explanation.
+{
+  sed -n 's/.*tests\{0,1\} run: //p' "$log" | tail -1
+  node -e 'const { numPassedTests: passed, numFailedTests: failed, numPendingTests: skipped } = require(process.argv[1])
+    console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`)' "$out/console.json"
+} | awk -F', ' '{
+  for (i = 1; i <= NF; i++) { split($i, part, " "); count[part[2]] += part[1] } }
+  END { printf "%d passed, %d failed, %d skipped\n", count["passed"], count["failed"], count["skipped"] }'
 exit "$gate"

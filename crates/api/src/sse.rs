@@ -4,7 +4,7 @@
 use crate::serve::Closing;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -25,7 +25,10 @@ pub(crate) fn respond<T: Serialize + 'static>(
     items: impl Stream<Item = Item<T>> + Send + 'static,
     closing: &Closing,
 ) -> Response {
-    let events = items.take_until(closing.closed()).map(|item| Ok::<_, Infallible>(event(&item)));
+    let events = items.take_until(closing.closed()).map(|item| event(&item));
+    // Some browsers and proxies pass on nothing, not even the head, before the first byte of the body.
+    let opening = stream::once(async { Event::default().comment("") });
+    let events = opening.chain(events).map(Ok::<_, Infallible>);
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
