@@ -76,6 +76,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/doctor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Examines the machine and the data directory, as the command `doctor` does.
+         * @description It takes up to some seconds. One examination runs at a time; others wait.
+         */
+        get: operations["examine"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -821,6 +841,13 @@ export interface components {
          * @enum {string}
          */
         Desired: "running" | "stopped";
+        /** @description What all checks found. */
+        Diagnosis: {
+            /** @description One for each check, in the order in which they were made. */
+            findings: components["schemas"]["Finding"][];
+            /** @description The worst of the findings. */
+            level: components["schemas"]["FindingLevel"];
+        };
         DisconnectBody: {
             /** @default null */
             code: number | null;
@@ -992,6 +1019,22 @@ export interface components {
             /** @description A sentence fragment that reads after "`field`: ". */
             message: string;
         };
+        /** @description What one check found. */
+        Finding: {
+            /** @description A word for the check. */
+            check: string;
+            /** @description What to do about it. */
+            fix?: string | null;
+            /** @description How bad it is. */
+            level: components["schemas"]["FindingLevel"];
+            /** @description What was found, in a sentence. */
+            message: string;
+        };
+        /**
+         * @description How bad it is.
+         * @enum {string}
+         */
+        FindingLevel: "ok" | "warning" | "broken";
         /** @description The fleet in numbers. */
         FleetView: {
             /** @description Open connections. */
@@ -3015,6 +3058,7 @@ export type ConnectionStats = components['schemas']['ConnectionStats'];
 export type ConnectionStatus = components['schemas']['ConnectionStatus'];
 export type ConnectionView = components['schemas']['ConnectionView'];
 export type Desired = components['schemas']['Desired'];
+export type Diagnosis = components['schemas']['Diagnosis'];
 export type DisconnectBody = components['schemas']['DisconnectBody'];
 export type DisconnectView = components['schemas']['DisconnectView'];
 export type Event = components['schemas']['Event'];
@@ -3025,6 +3069,8 @@ export type ExplainRequest = components['schemas']['ExplainRequest'];
 export type Explanation = components['schemas']['Explanation'];
 export type FailedCondition = components['schemas']['FailedCondition'];
 export type FieldError = components['schemas']['FieldError'];
+export type Finding = components['schemas']['Finding'];
+export type FindingLevel = components['schemas']['FindingLevel'];
 export type FleetView = components['schemas']['FleetView'];
 export type FoundLine = components['schemas']['FoundLine'];
 export type FoundLines = components['schemas']['FoundLines'];
@@ -3348,6 +3394,48 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["ConnectionStats"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    examine: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was found, be it bad. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "findings": [
+                     *         {
+                     *           "check": "directory",
+                     *           "level": "ok",
+                     *           "message": "/var/lib/myagent is ours alone"
+                     *         },
+                     *         {
+                     *           "check": "disk space",
+                     *           "fix": "make room, or give a directory elsewhere with --data-dir",
+                     *           "level": "warning",
+                     *           "message": "812.0 MiB free for /var/lib/myagent"
+                     *         }
+                     *       ],
+                     *       "level": "warning"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Diagnosis"];
                 };
             };
             400: components["responses"]["400"];
