@@ -2,8 +2,9 @@ import createClient from 'openapi-fetch'
 import { ApiProblem } from './problem'
 import type { paths } from './schema.gen'
 
-/** A request that has no answer for so long has failed; start and stop may wait for agents. */
+/** A request that has no answer for so long has failed. Start and stop wait for agents; looking waits for nobody. */
 const TIMEOUT_MS = 120_000
+const LOOK_TIMEOUT_MS = 10_000
 
 /**
  * The API of the manager that served this page. Paths, parameters and bodies are those of its OpenAPI document.
@@ -11,7 +12,10 @@ const TIMEOUT_MS = 120_000
  */
 export const api = createClient<paths>({
   baseUrl: window.location.origin,
-  fetch: (request) => fetch(request, { signal: AbortSignal.any([request.signal, AbortSignal.timeout(TIMEOUT_MS)]) }),
+  fetch: (request) => {
+    const timeout = AbortSignal.timeout(request.method === 'GET' ? LOOK_TIMEOUT_MS : TIMEOUT_MS)
+    return fetch(request, { signal: AbortSignal.any([request.signal, timeout]) })
+  },
 })
 
 interface Answer<T> {

@@ -40,7 +40,10 @@ export const useLive = defineStore('live', () => {
   const listeners = new Set<Listener>()
   let lastId: string | undefined
   let running: AbortController | undefined
+  /** Ends the stream that is open, but not the feed. */
+  let stream = new AbortController()
   let wake = new AbortController()
+  let suspected = false
 
   const lost = computed(() => state.value === 'lost')
 
@@ -60,9 +63,10 @@ export const useLive = defineStore('live', () => {
     let retry = FIRST_RETRY_MS
     while (!signal.aborted) {
       const query = lastId === undefined ? '?limit=1' : `?after_id=${lastId}`
+      stream = new AbortController()
       try {
         await readStream(`/api/v1/events${query}`, {
-          signal,
+          signal: AbortSignal.any([signal, stream.signal]),
           onOpen: () => {
             retry = FIRST_RETRY_MS
             opened.value += 1
@@ -101,6 +105,14 @@ export const useLive = defineStore('live', () => {
     running = undefined
   }
 
+  /** Somebody had no answer: the stream may be as dead, which is known otherwise only by its silence. */
+  async function suspect() {
+    if (suspected || state.value !== 'live') return
+    suspected = true
+    if (!(await answers())) stream.abort()
+    suspected = false
+  }
+
   /** Tries again at once. */
   function retryNow() {
     wake.abort()
@@ -122,5 +134,5 @@ export const useLive = defineStore('live', () => {
     return () => listeners.delete(listener)
   }
 
-  return { state, since, opened, newest, lost, start, stop, retryNow, watchVisibility, onEvent }
+  return { state, since, opened, newest, lost, start, stop, suspect, retryNow, watchVisibility, onEvent }
 })

@@ -1,4 +1,4 @@
-import { QueryClient, type QueryKey } from '@tanstack/vue-query'
+import { QueryCache, QueryClient, type QueryKey } from '@tanstack/vue-query'
 import { watch } from 'vue'
 import { useLive } from './live'
 import { ApiProblem } from './problem'
@@ -18,6 +18,11 @@ export const keys = {
 } as const
 
 export const queryClient = new QueryClient({
+  queryCache: new QueryCache({
+    onError: (error) => {
+      if (error instanceof ApiProblem && error.status === 0) void useLive().suspect()
+    },
+  }),
   defaultOptions: {
     queries: {
       // Events tell what has changed; until then it is as it was.
