@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a routing rule, asks who would get a client and why, changes the rule, removes it.
+# Tries a routing rule out and makes it, asks who would get a client and why, changes the rule, removes it.
 set -euo pipefail
 api=${MYAGENT_API:-http://127.0.0.1:8080}
 agents=$(cd "$(dirname "$0")/../../agents" && pwd)
@@ -8,6 +8,13 @@ trap 'curl -sS -o /dev/null -X DELETE "$rules/api-mobile"; curl -sS -o /dev/null
 curl -sS --fail-with-body -o /dev/null -X POST "$api/api/v1/services" -H 'Content-Type: application/json' \
   -d '{"name": "api-phones", "source": {"kind": "file", "path": "'"$agents"'/echo_agent.py"}, "tags": ["api-mobile"]}'
 curl -sS --fail-with-body -o /dev/null -X POST "$api/api/v1/services/api-phones/start"
+
+# What would it change for those who are connected now? Nothing is made.
+curl -sS --fail-with-body -X POST "$rules/dry-run" -H 'Content-Type: application/json' -d '{"rule": {
+  "name": "api-mobile", "priority": 10, "target_tags": ["api-mobile"],
+  "conditions": [{"field": "user_agent", "operator": "contains", "value": "Mobile"}]
+}}'
+echo
 
 curl -sS --fail-with-body -X POST "$rules" -H 'Content-Type: application/json' -d '{
   "name": "api-mobile", "priority": 10, "target_tags": ["api-mobile"], "target_strategy": "least_connections",

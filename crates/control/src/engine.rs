@@ -146,6 +146,7 @@ impl Engine {
             events: events.clone(),
             log_dir: config.supervisor.log_dir.clone(),
             searches: Default::default(),
+            dry_runs: Default::default(),
             connections: connections.clone(),
             sessions: sessions.clone(),
             clients: clients.clone(),

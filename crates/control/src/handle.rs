@@ -1,5 +1,6 @@
 //! The use cases, as methods. Cheap to clone.
 
+use crate::dry_run::DryRuns;
 use crate::engine::Command;
 use crate::logs::{self, Searched, Searches};
 use crate::once::{Made, Once};
@@ -74,6 +75,7 @@ pub struct Handle {
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) log_dir: PathBuf,
     pub(crate) searches: Searches,
+    pub(crate) dry_runs: DryRuns,
     pub(crate) connections: OpenConnections,
     pub(crate) sessions: Sessions,
     pub(crate) clients: Clients,

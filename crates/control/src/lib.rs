@@ -12,6 +12,7 @@
 mod check;
 mod commands;
 mod connections;
+mod dry_run;
 mod engine;
 mod fleet;
 mod handle;

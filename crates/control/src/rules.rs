@@ -4,8 +4,9 @@
 use crate::engine::Command;
 use crate::handle::Handle;
 use crate::once::{Made, Once};
-use myagent_core::error::{Code, Problem};
+use myagent_core::error::{Code, FieldError, Problem};
 use myagent_core::ids::{RuleId, ServiceId};
+use myagent_core::routing::rule::MAX_RULES;
 use myagent_core::routing::{CompiledRule, Rule};
 use myagent_core::suggest::nearest;
 use myagent_core::view::{RuleView, ServiceView};
@@ -53,7 +54,7 @@ impl Rules {
 }
 
 /// Finds a rule by name or id; the error suggests the nearest name.
-fn find<'a>(
+pub(crate) fn find<'a>(
     name_or_id: &str,
     rules: impl Iterator<Item = &'a Arc<CompiledRule>> + Clone,
 ) -> Result<Arc<CompiledRule>, Problem> {
@@ -66,6 +67,21 @@ fn find<'a>(
             near.map_or_else(|| "see `route list`".to_owned(), |near| format!("did you mean {near:?}?"));
         Problem::new(Code::RuleNotFound, format!("no rule is named {name_or_id:?}; {hint}"))
     })
+}
+
+/// Another rule has this name.
+pub(crate) fn name_taken(name: &str) -> Problem {
+    let detail = format!("a rule named {name:?} exists already; choose another name or update it");
+    Problem {
+        errors: vec![FieldError::new("name", "is the name of another rule")],
+        ..Problem::new(Code::RuleAlreadyExists, detail)
+    }
+}
+
+/// There is no room for another rule.
+pub(crate) fn too_many() -> Problem {
+    let detail = format!("there are {MAX_RULES} rules already; delete one that is not needed");
+    Problem::new(Code::InsufficientResources, detail)
 }
 
 impl Handle {

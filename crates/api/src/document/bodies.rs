@@ -18,6 +18,8 @@ pub(crate) struct ServiceBody;
 pub(crate) struct ChangesBody;
 /// `POST` and `PUT` of rules.
 pub(crate) struct RuleBody;
+/// `POST /api/v1/routing/rules/dry-run`.
+pub(crate) struct DryRunBody;
 /// `PATCH /api/v1/routing/rules/{rule}`.
 pub(crate) struct RuleChangesBody;
 
@@ -48,6 +50,7 @@ body!(NewServiceBody, "NewService", new_service(), [Source, ServiceConfig]);
 body!(ServiceBody, "ServiceReplacement", replacement(), [Source, ServiceConfig]);
 body!(ChangesBody, "ServiceChanges", changes(), [Source, ServiceConfig]);
 body!(RuleBody, "NewRule", rule(true), [Condition, Share, Strategy, TagMatch]);
+body!(DryRunBody, "DryRunRequest", dry_run(), [RuleBody]);
 body!(RuleChangesBody, "RuleChanges", rule(false), [Condition, Share, Strategy, TagMatch]);
 
 fn read(json: Value) -> RefOr<Schema> {
@@ -202,6 +205,17 @@ fn rule(whole: bool) -> Value {
     }
 }
 
+fn dry_run() -> Value {
+    let all = properties(json!({
+        "rule": reference("NewRule"),
+        "replaces": {
+            "type": ["string", "null"],
+            "description": "Name or id of the rule in whose place it would be; none: it would be a new one.",
+        },
+    }));
+    object("A rule to try out.", &all, &["rule"])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,7 +228,7 @@ mod tests {
 
     #[test]
     fn every_schema_can_be_read() {
-        for json in [new_service(), replacement(), changes(), rule(true), rule(false)] {
+        for json in [new_service(), replacement(), changes(), rule(true), rule(false), dry_run()] {
             assert!(serde_json::from_value::<RefOr<Schema>>(json.clone()).is_ok(), "{json}");
         }
     }
@@ -235,6 +249,11 @@ mod tests {
         }
         for field in known(&rule(true)) {
             let errors = myagent_core::routing::rule::parse(json!({field.as_str(): {"x": []}})).unwrap_err();
+            assert!(!unknown(&field, errors), "{field}");
+        }
+        for field in known(&dry_run()) {
+            let body = json!({field.as_str(): {"x": []}});
+            let errors = myagent_core::routing::rule::parse_dry_run(body).unwrap_err();
             assert!(!unknown(&field, errors), "{field}");
         }
         assert!(unknown("colour", Changes::from_json(json!({"colour": 1})).unwrap_err()));

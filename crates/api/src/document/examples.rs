@@ -140,6 +140,22 @@ fn rules() -> Vec<(&'static str, Value)> {
         ),
         ("RuleChanges", json!({"enabled": false})),
         (
+            "DryRunRequest",
+            json!({"rule": {"name": "mobile", "priority": 10, "conditions": [condition], "target_tags": ["mobile"]}}),
+        ),
+        (
+            "DryRun",
+            json!({
+                "connections": 12, "omitted": 0, "matched": 4, "would_move": 3, "undecided": 1,
+                "by_service": {"phones": 1, "weather": 3},
+                "samples": [{
+                    "connection_id": CONNECTION_ID, "client_ip": "192.0.2.7", "service": "weather", "rule": "everybody",
+                    "outcome": "matched", "moves": true, "would": {"rule": "mobile", "services": ["phones"]},
+                    "because": "all its conditions hold",
+                }],
+            }),
+        ),
+        (
             "ExplainRequest",
             json!({
                 "path": "/?tag=chat", "client_ip": "192.0.2.7", "client_port": 50_000,

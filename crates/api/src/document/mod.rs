@@ -4,7 +4,7 @@ mod bodies;
 mod complete;
 mod examples;
 
-pub(crate) use bodies::{ChangesBody, NewServiceBody, RuleBody, RuleChangesBody, ServiceBody};
+pub(crate) use bodies::{ChangesBody, DryRunBody, NewServiceBody, RuleBody, RuleChangesBody, ServiceBody};
 
 use crate::error::ApiError;
 use axum::Router;

@@ -401,6 +401,88 @@ async fn rules_change_while_clients_are_connected() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_rule_is_tried_out_on_those_who_are_connected() -> Result<()> {
+    let manager = manager()?;
+    let server = manager.up().await?;
+    let (api, proxy) = (server.address("api")?, server.address("proxy")?);
+    let agent = Agent::start().await?;
+    agent.service(&manager, "phones", &["--tags", "mobile"]).await?;
+    agent.service(&manager, "rest", &[]).await?;
+    manager.ok(&["route", "add", "default", "--priority", "999", "--to", "rest"]).await?;
+    let mut open = Vec::new();
+    for caller in [
+        Caller::new("/", &[PHONE]),
+        Caller::new("/", &[PHONE]),
+        Caller::new("/", &[("User-Agent", "Desktop")]),
+        // It names its service itself, which nobody remembers.
+        Caller::new("/s/rest/", &[PHONE]),
+    ] {
+        let (stream, instance) = caller.connect(proxy).await?;
+        assert_eq!(instance, "rest-0", "{caller:?}");
+        open.push(stream);
+    }
+    let reported = async || {
+        let stats = http::request(api, "GET", "/api/v1/connections/stats", None).await.ok()?.json().ok()?;
+        (stats["total_connections"] == 4).then_some(())
+    };
+    wait_for(PATIENCE, "the connections", reported).await;
+    let ask = async |body: Value| {
+        let answer = http::request(api, "POST", "/api/v1/routing/rules/dry-run", Some(&body)).await?;
+        anyhow::Ok((answer.status, answer.json()?))
+    };
+    let check = async |body: Value, [matched, moved, undecided]: [u64; 3]| {
+        let (status, answer) = ask(body.clone()).await?;
+        let found = json!([status, answer["matched"], answer["would_move"], answer["undecided"]]);
+        ensure!(found == json!([200, matched, moved, undecided]), "{body}: {answer}");
+        ensure!(
+            answer["connections"] == 4 && answer["samples"].as_array().map(Vec::len) == Some(4),
+            "{answer}"
+        );
+        anyhow::Ok(answer)
+    };
+    let rule = |conditions: Value| json!({"name": "mobile", "priority": 10, "target_tags": ["mobile"], "conditions": conditions});
+    let phones = json!([{"field": "user_agent", "operator": "contains", "value": "Mobile"}]);
+    let answer = check(json!({"rule": rule(phones.clone())}), [2, 2, 1]).await?;
+    assert_eq!(answer["by_service"], json!({"rest": 2}));
+    let first = &answer["samples"][0];
+    assert_eq!((&first["moves"], &first["rule"]), (&json!(true), &json!("default")));
+    assert_eq!(first["would"], json!({"rule": "mobile", "services": ["phones"]}));
+    let tier = json!([{"field": "header.x-tier", "operator": "equals", "value": "vip"}]);
+    let answer = check(json!({"rule": rule(tier)}), [0, 0, 4]).await?;
+    let because = answer["samples"][0]["because"].as_str().unwrap_or_default();
+    assert!(because.starts_with("header.x-tier is not kept of a connection"), "{answer}");
+    // In place of the one that there is, and switched off, it wins nobody, and anybody may serve the others.
+    let mut off = rule(phones);
+    off["enabled"] = json!(false);
+    check(json!({"rule": off, "replaces": "default"}), [0, 0, 0]).await?;
+
+    // It is refused as it would be if it was made.
+    let bad =
+        json!({"priority": "x", "conditions": [{"field": "", "operator": "regex_match", "value": "("}]});
+    let (status, said) = ask(json!({"rule": bad, "colour": 1})).await?;
+    let made = http::request(api, "POST", "/api/v1/routing/rules", Some(&bad)).await?.json()?;
+    let mut expected = vec!["colour".to_owned()];
+    let fields = |problem: &Value| -> Vec<String> {
+        let errors = problem["errors"].as_array().into_iter().flatten();
+        errors.filter_map(|error| error["field"].as_str().map(str::to_owned)).collect()
+    };
+    expected.extend(fields(&made));
+    assert_eq!((status, fields(&said)), (400, expected));
+    let named = |name: &str| json!({"rule": {"name": name}});
+    assert_eq!(ask(named("default")).await?.1["code"], "RULE_ALREADY_EXISTS");
+    assert_eq!(ask(named("dry-run")).await?.0, 400);
+    let (_, unknown) = ask(json!({"rule": {"name": "x"}, "replaces": "defualt"})).await?;
+    assert!(
+        unknown["code"] == "RULE_NOT_FOUND" && unknown["detail"].to_string().contains("default"),
+        "{unknown}"
+    );
+    let rules = http::request(api, "GET", "/api/v1/routing/rules", None).await?.json()?;
+    assert_eq!(rules["total"], 1);
+    drop(open);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_rule_is_told_and_changes_nothing() -> Result<()> {
     let manager = manager()?;
     let server = manager.up().await?;

@@ -3,8 +3,9 @@
 use super::{check_version, storage};
 use crate::engine::Engine;
 use crate::once::{Made, Once, gone};
+use crate::rules::{name_taken, too_many};
 use myagent_core::RuleId;
-use myagent_core::error::{Code, FieldError, Problem};
+use myagent_core::error::{Code, Problem};
 use myagent_core::routing::rule::{MAX_RULES, parse, patch};
 use myagent_core::routing::{CompiledRule, Rule, RuleSpec};
 use serde_json::Value;
@@ -23,8 +24,7 @@ impl Engine {
         let spec = parse(body).map_err(Problem::fields)?;
         self.check_rule_name(&spec, None)?;
         if self.rules.len() >= MAX_RULES {
-            let detail = format!("there are {MAX_RULES} rules already; delete one that is not needed");
-            return Err(Problem::new(Code::InsufficientResources, detail));
+            return Err(too_many());
         }
         let (rule_id, now) = (RuleId((self.deps.config.new_id)()), self.clock.now());
         let rule = Rule { rule_id, spec, created_at: now, updated_at: now, version: 1 };
@@ -79,12 +79,7 @@ impl Engine {
 
     fn check_rule_name(&self, spec: &RuleSpec, id: Option<RuleId>) -> Result<(), Problem> {
         if self.rules.has_name(&spec.name, id) {
-            let detail =
-                format!("a rule named {:?} exists already; choose another name or update it", spec.name);
-            return Err(Problem {
-                errors: vec![FieldError::new("name", "is the name of another rule")],
-                ..Problem::new(Code::RuleAlreadyExists, detail)
-            });
+            return Err(name_taken(&spec.name));
         }
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! Who gets a client: a snapshot of the fleet with its rules, a request, and a pure choice. `docs/design/routing.md` has the whole.
 //!
 //! A request is read into a [`Context`]; rules ([`rule`]) are compiled when they are saved and put into a [`RoutingSnapshot`],
-//! which the control plane publishes at each change; [`decide`] chooses, [`explain`] does the same and tells why. The front door
+//! which the control plane publishes at each change; [`decide`] chooses, [`explain`] does the same and tells why; [`dry_run`] tells
+//! what a rule would change for those who are connected. The front door
 //! keeps what changes all the time (loads, ticks, known sessions) and passes it in as [`Live`]; deciding takes no lock.
 
 mod condition;
 mod context;
 mod decide;
+pub mod dry_run;
 mod explain;
 mod field;
 mod forwarded;

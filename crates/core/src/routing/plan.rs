@@ -30,7 +30,7 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct PlannedRule {
     pub(super) rule: Arc<CompiledRule>,
-    enabled: bool,
+    pub(super) enabled: bool,
     tests: (u32, u32),
     /// Index of its members in [`Plan::pools`].
     pub(super) pool: usize,
@@ -38,11 +38,12 @@ pub(super) struct PlannedRule {
     pub(super) hash_slot: Option<u32>,
 }
 
+/// A condition in its place.
 #[derive(Debug)]
-struct Test {
-    slot: u32,
+pub(super) struct Test {
+    pub(super) slot: u32,
     /// Its place among the conditions of the rule as it was written.
-    index: u32,
+    pub(super) index: u32,
     /// How values begin for which it is worth a closer look; here, so that most rules cost no more than this line of memory.
     head: Head,
     check: Check,
@@ -50,7 +51,7 @@ struct Test {
 
 impl Test {
     #[inline]
-    fn holds(&self, values: &Values) -> bool {
+    pub(super) fn holds(&self, values: &Values) -> bool {
         if self.head.differs(values.head(self.slot)) {
             self.check.is_negated()
         } else {
@@ -158,8 +159,7 @@ impl Plan {
     ) -> Option<usize> {
         for (place, rule) in self.rules.iter().enumerate() {
             let skip = if rule.enabled {
-                let tests = &self.tests[rule.tests.0 as usize..rule.tests.1 as usize];
-                match tests.iter().find(|test| !test.holds(values)) {
+                match self.tests_of(rule).iter().find(|test| !test.holds(values)) {
                     Some(test) => Skip::Condition { index: test.index, slot: test.slot },
                     None if alive[rule.pool] => return Some(place),
                     None => Skip::NoMember,
@@ -170,6 +170,12 @@ impl Plan {
             skipped(place, skip);
         }
         None
+    }
+
+    /// The conditions of a rule, the quick ones first.
+    #[inline]
+    pub(super) fn tests_of(&self, rule: &PlannedRule) -> &[Test] {
+        &self.tests[rule.tests.0 as usize..rule.tests.1 as usize]
     }
 
     /// The services that have a tag.

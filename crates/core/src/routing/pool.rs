@@ -38,7 +38,7 @@ pub enum PoolKind {
 }
 
 /// A pool of a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Pool {
     /// The service of that index; whether a session led there.
     Service {

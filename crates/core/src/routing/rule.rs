@@ -5,7 +5,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use parse::{parse, patch};
+pub use parse::{parse, parse_dry_run, patch};
 
 use super::condition::{Compiled, Condition};
 use super::field::Field;
@@ -188,6 +188,10 @@ impl RuleSpec {
             fault("name", "is empty; say what the rule is for".to_owned());
         } else if self.name.chars().count() > 100 || self.name.chars().any(char::is_control) {
             fault("name", "must be at most 100 characters without control characters".to_owned());
+        }
+        if self.name == "dry-run" {
+            // `POST /routing/rules/dry-run` makes none.
+            fault("name", "must not be dry-run, which is a word of the API".to_owned());
         }
         if self.description.chars().count() > 1000 {
             fault("description", "is longer than 1000 characters".to_owned());

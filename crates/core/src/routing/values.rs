@@ -72,6 +72,11 @@ impl Fields {
         slot
     }
 
+    /// All fields, by slot.
+    pub(super) fn all(&self) -> &[Field] {
+        &self.slots
+    }
+
     /// Reads all slots from a request.
     pub(super) fn read(&self, context: &Context<'_>, values: &mut Values) {
         values.text.clear();

@@ -31,6 +31,7 @@ fn handle(path: &Path, views: watch::Receiver<Arc<Views>>, clock: Arc<dyn Clock>
         storage_problem: watch::channel(None).1,
         peak: watch::channel(Default::default()).1,
         searches: Default::default(),
+        dry_runs: Default::default(),
         commands: mpsc::channel(1).0,
         views,
         routing: watch::channel(Arc::default()).1,

@@ -74,6 +74,38 @@ pub fn parse(body: Value) -> Result<RuleSpec, Vec<FieldError>> {
     if errors.is_empty() { Ok(spec) } else { Err(errors) }
 }
 
+/// Reads what a dry run is asked of: a rule, and the name or id of the one in whose place it would be. Faults of the rule are named as
+/// if it was made.
+pub fn parse_dry_run(body: Value) -> Result<(RuleSpec, Option<String>), Vec<FieldError>> {
+    let Value::Object(mut map) = body else {
+        return Err(vec![FieldError::new("body", "must be a JSON object")]);
+    };
+    let mut errors = Vec::new();
+    check_names("", map.keys(), &["rule", "replaces"], &mut errors);
+    let replaces = match map.remove("replaces") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) => Some(name),
+        Some(_) => {
+            errors.push(FieldError::new("replaces", "must be the name or id of a rule"));
+            None
+        }
+    };
+    let rule = match map.remove("rule") {
+        None | Some(Value::Null) => {
+            Err(vec![FieldError::new("rule", "is missing; give the rule as it would be made")])
+        }
+        Some(rule @ Value::Object(_)) => parse(rule),
+        Some(_) => Err(vec![FieldError::new("rule", "must be a JSON object")]),
+    };
+    match rule {
+        Ok(spec) if errors.is_empty() => Ok((spec, replaces)),
+        rule => {
+            errors.extend(rule.err().into_iter().flatten());
+            Err(errors)
+        }
+    }
+}
+
 /// Lists that are too long are refused before anything in them is looked at, which may cost much.
 fn refuse_long_lists(map: &mut Map<String, Value>, errors: &mut Vec<FieldError>) {
     for (name, most) in [

@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod dry_run;
 mod get;
 mod list;
 mod replace;
@@ -13,10 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().routes(routes!(list::get, create::post)).routes(routes!(
-        get::get,
-        replace::put,
-        update::patch,
-        delete::delete
-    ))
+    OpenApiRouter::new()
+        .routes(routes!(list::get, create::post))
+        .routes(routes!(dry_run::post))
+        .routes(routes!(get::get, replace::put, update::patch, delete::delete))
 }
