@@ -228,6 +228,27 @@ export interface paths {
         patch: operations["update_rule"];
         trace?: never;
     };
+    "/api/v1/routing/rules/dry-run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Says what a rule would change if those who are connected came again now. Nothing is made or changed.
+         * @description A rule that could not be made is refused in the same way; its fields are named as they are when it is made. Of a connection only
+         *     address, port and `User-Agent` are kept: where it depends on more, it is undecided.
+         */
+        post: operations["dry_run_rule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/services": {
         parameters: {
             query?: never;
@@ -869,6 +890,64 @@ export interface components {
             connection_id: string;
             /** @description Reason that it was sent. */
             reason: string;
+        };
+        /** @description What a rule would change. */
+        DryRun: {
+            /** @description Those that match, by the service that they have now. */
+            by_service: {
+                [key: string]: number;
+            };
+            /** @description Open connections that were looked at. */
+            connections: number;
+            /** @description Would surely be won by the rule. */
+            matched: number;
+            /** @description Older ones that were not, since there are too many. */
+            omitted: number;
+            /** @description Some of them: of each kind, the newest. */
+            samples: components["schemas"]["DryRunSample"][];
+            /** @description It depends on what is not kept of a connection whether the rule would win them. */
+            undecided: number;
+            /** @description Would surely get another service than they have, because of the rule. */
+            would_move: number;
+        };
+        /**
+         * @description Whether a rule would win a client.
+         * @enum {string}
+         */
+        DryRunOutcome: "matched" | "undecided" | "not_matched";
+        /** @description A rule to try out. */
+        DryRunRequest: {
+            /** @description Name or id of the rule in whose place it would be; none: it would be a new one. */
+            replaces?: string | null;
+            rule: components["schemas"]["NewRule"];
+        };
+        /** @description A connection, and what would become of it. */
+        DryRunSample: {
+            /** @description Why, in words. */
+            because: string;
+            /** @description Address of the client. */
+            client_ip: string;
+            /**
+             * Format: uuid
+             * @description Which.
+             */
+            connection_id: string;
+            /** @description It would surely get another service, because of the rule. */
+            moves: boolean;
+            /** @description Whether the rule would win it. */
+            outcome: components["schemas"]["DryRunOutcome"];
+            /** @description The rule that it came by, if it did. */
+            rule?: string | null;
+            /** @description The service that it has. */
+            service: string;
+            would?: components["schemas"]["DryRunTarget"] | null;
+        };
+        /** @description Where a client would go. */
+        DryRunTarget: {
+            /** @description By this rule; none: by no rule. */
+            rule?: string | null;
+            /** @description To one of these services, whose instances are or can become eligible. */
+            services: string[];
         };
         /** @description One thing that happened. */
         Event: {
@@ -3061,6 +3140,11 @@ export type Desired = components['schemas']['Desired'];
 export type Diagnosis = components['schemas']['Diagnosis'];
 export type DisconnectBody = components['schemas']['DisconnectBody'];
 export type DisconnectView = components['schemas']['DisconnectView'];
+export type DryRun = components['schemas']['DryRun'];
+export type DryRunOutcome = components['schemas']['DryRunOutcome'];
+export type DryRunRequest = components['schemas']['DryRunRequest'];
+export type DryRunSample = components['schemas']['DryRunSample'];
+export type DryRunTarget = components['schemas']['DryRunTarget'];
 export type Event = components['schemas']['Event'];
 export type Exit = components['schemas']['Exit'];
 export type ExitCause = components['schemas']['ExitCause'];
@@ -4120,6 +4204,87 @@ export interface operations {
             408: components["responses"]["408"];
             409: components["responses"]["409"];
             412: components["responses"]["412"];
+            413: components["responses"]["413"];
+            415: components["responses"]["415"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    dry_run_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "rule": {
+                 *         "conditions": [
+                 *           {
+                 *             "field": "user_agent",
+                 *             "operator": "contains",
+                 *             "value": "Mobile"
+                 *           }
+                 *         ],
+                 *         "name": "mobile",
+                 *         "priority": 10,
+                 *         "target_tags": [
+                 *           "mobile"
+                 *         ]
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["DryRunRequest"];
+            };
+        };
+        responses: {
+            /** @description What it would change. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "by_service": {
+                     *         "phones": 1,
+                     *         "weather": 3
+                     *       },
+                     *       "connections": 12,
+                     *       "matched": 4,
+                     *       "omitted": 0,
+                     *       "samples": [
+                     *         {
+                     *           "because": "all its conditions hold",
+                     *           "client_ip": "192.0.2.7",
+                     *           "connection_id": "0199e0a4-7b7e-7c8e-9d0e-6f6a5f3f0c03",
+                     *           "moves": true,
+                     *           "outcome": "matched",
+                     *           "rule": "everybody",
+                     *           "service": "weather",
+                     *           "would": {
+                     *             "rule": "mobile",
+                     *             "services": [
+                     *               "phones"
+                     *             ]
+                     *           }
+                     *         }
+                     *       ],
+                     *       "undecided": 1,
+                     *       "would_move": 3
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DryRun"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            408: components["responses"]["408"];
+            409: components["responses"]["409"];
             413: components["responses"]["413"];
             415: components["responses"]["415"];
             500: components["responses"]["500"];
