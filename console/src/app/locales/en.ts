@@ -55,6 +55,9 @@ export default {
     descending: 'descending',
     actions: 'Actions',
     unknown: 'unknown',
+    pages: 'Pages',
+    previous: 'Previous',
+    next: 'Next',
   },
   state: {
     running: 'Running',

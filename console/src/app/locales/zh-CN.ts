@@ -57,6 +57,9 @@ const texts: typeof en = {
     descending: '降序',
     actions: '操作',
     unknown: '未知',
+    pages: '分页',
+    previous: '上一页',
+    next: '下一页',
   },
   state: {
     running: '运行中',

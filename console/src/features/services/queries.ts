@@ -21,7 +21,7 @@ async function allServices(): Promise<ServiceView[]> {
 const of = (name: string) => ({ path: { service: name } })
 
 export function useServices() {
-  return useQuery({ queryKey: [keys.services, 'list'], queryFn: allServices, refetchInterval: 5_000 })
+  return useQuery({ queryKey: [keys.services, 'list'], queryFn: allServices, refetchInterval: 5_000, shallow: true })
 }
 
 /** One service with its instances. Its numbers are told by no event, so they are asked for. */

@@ -49,14 +49,16 @@ export function sourceText(source: ServiceView['source']): string {
   }
 }
 
-type SortKey = 'name' | 'status' | 'connections' | 'restarts' | 'memory' | 'cpu' | 'started'
+export type SortKey = 'name' | 'status' | 'instances' | 'connections' | 'restarts' | 'memory' | 'cpu' | 'started'
 
+export const runningOf = (service: ServiceView) => service.instances.filter((instance) => instance.status === 'running').length
 export const cpuOf = (service: ServiceView) => service.instances.reduce((sum, instance) => sum + instance.cpu_percent, 0)
 export const memoryOf = (service: ServiceView) => service.instances.reduce((sum, instance) => sum + instance.memory_mb, 0)
 
 const sortValues: Record<SortKey, (service: ServiceView) => number | string> = {
   name: (service) => service.name,
   status: (service) => statesByUrgency.indexOf(service.status),
+  instances: runningOf,
   connections: (service) => service.stats.active_connections,
   restarts: (service) => service.restart_count,
   memory: memoryOf,
@@ -84,3 +86,26 @@ function compare(a: number | string, b: number | string): number {
 export function tagsOf(services: readonly ServiceView[]): string[] {
   return [...new Set(services.flatMap((service) => service.tags))].sort()
 }
+
+/** How many services there are in each state that there is, the worst first. */
+export function countStates(services: readonly ServiceView[]): { state: InstanceState; count: number }[] {
+  return statesByUrgency
+    .map((state) => ({ state, count: services.filter((service) => service.status === state).length }))
+    .filter(({ count }) => count > 0)
+}
+
+/** What of `rows` is on `page` (from 1); a page that is not there is the nearest one. */
+export function pageOf<T>(rows: readonly T[], page: number, size: number): { rows: T[]; page: number; pages: number } {
+  const pages = Math.max(1, Math.ceil(rows.length / size))
+  const shown = Math.min(Math.max(1, Math.trunc(page) || 1), pages)
+  return { rows: rows.slice((shown - 1) * size, shown * size), page: shown, pages }
+}
+
+/** `names` in parts of `size`: a long list is done in steps, so that it can be seen how far it is. */
+export function chunks<T>(names: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(names.length / size) }, (_, index) => names.slice(index * size, (index + 1) * size))
+}
+
+/** Whether something is or will be there to be stopped. */
+export const canStop = (service: ServiceView) => service.status !== 'stopped' && service.status !== 'stopping'
+export const canStart = (service: ServiceView) => service.status === 'stopped' || service.status === 'error'
