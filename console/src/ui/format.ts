@@ -1,5 +1,16 @@
 /** How numbers, sizes and times are written. Pure: the language and the time are arguments. */
 
+/** Formats of the platform are slow to make, and a table needs the same few hundreds of times. */
+const made = new Map<string, unknown>()
+
+function once<T>(key: string, make: () => T): T {
+  if (!made.has(key)) made.set(key, make())
+  return made.get(key) as T
+}
+
+const numbers = (language: string, options: Intl.NumberFormatOptions) =>
+  once(`number ${language} ${JSON.stringify(options)}`, () => new Intl.NumberFormat(language, options))
+
 const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
 
 /** `1536` → `1.5 KiB`. */
@@ -15,19 +26,19 @@ export function bytes(value: number): string {
 
 /** A whole number with the separators of the language; from ten thousand on in short, as `12.3K`. */
 export function count(value: number, language: string): string {
-  if (Math.abs(value) < 10_000) return new Intl.NumberFormat(language, { maximumFractionDigits: 0 }).format(value)
-  return new Intl.NumberFormat(language, { notation: 'compact', maximumFractionDigits: 1 }).format(value)
+  if (Math.abs(value) < 10_000) return numbers(language, { maximumFractionDigits: 0 }).format(value)
+  return numbers(language, { notation: 'compact', maximumFractionDigits: 1 }).format(value)
 }
 
 /** A number with as many digits as say something. */
 export function decimal(value: number, language: string): string {
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
-  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value)
+  return numbers(language, { maximumFractionDigits: digits }).format(value)
 }
 
 /** A part of one, as `12.5 %`. */
 export function percent(value: number, language: string): string {
-  return new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: value < 0.1 ? 2 : 1 }).format(value)
+  return numbers(language, { style: 'percent', maximumFractionDigits: value < 0.1 ? 2 : 1 }).format(value)
 }
 
 /** A span as a clock shows it: `4:07`, `1:02:03`, `3d 04:00:00`. */
@@ -60,7 +71,7 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
 /** How long ago (or until) in the words of the language: `5 minutes ago`. Below two seconds: none. */
 export function relative(at: number, now: number, language: string): string | undefined {
   const difference = at - now
-  const words = new Intl.RelativeTimeFormat(language, { numeric: 'always', style: 'short' })
+  const words = once(`relative ${language}`, () => new Intl.RelativeTimeFormat(language, { numeric: 'always', style: 'short' }))
   for (const [unit, size] of STEPS) {
     if (Math.abs(difference) >= size * (unit === 'second' ? 2 : 1)) return words.format(Math.trunc(difference / size), unit)
   }
@@ -69,5 +80,5 @@ export function relative(at: number, now: number, language: string): string | un
 
 /** A moment in the user's zone, to the second. */
 export function moment(at: number, language: string): string {
-  return new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' }).format(at)
+  return once(`moment ${language}`, () => new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' })).format(at)
 }

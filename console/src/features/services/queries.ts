@@ -21,7 +21,8 @@ async function allServices(): Promise<ServiceView[]> {
 const of = (name: string) => ({ path: { service: name } })
 
 export function useServices() {
-  return useQuery({ queryKey: [keys.services, 'list'], queryFn: allServices, refetchInterval: 5_000, shallow: true })
+  // No word, as `list`: a service may be called so.
+  return useQuery({ queryKey: [keys.services, { all: true }], queryFn: allServices, refetchInterval: 5_000, shallow: true })
 }
 
 /** One service with its instances. Its numbers are told by no event, so they are asked for. */

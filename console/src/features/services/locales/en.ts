@@ -21,7 +21,7 @@ export default {
   onlyTag: 'Only services with the tag {tag}',
   startOf: 'Start {name}',
   stopOf: 'Stop {name}',
-  restartOf: 'Restart {name}',
+  restartRequiredOf: '{name}: restart required. Restart it now',
   restartRequired: 'restart required',
   restartRequiredHint: 'It was changed since it was started. Restart it to run with the new settings.',
   copyCommand: 'Copy the command: {kind}',

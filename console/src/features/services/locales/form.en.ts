@@ -7,6 +7,7 @@ export default {
   editText: 'What runs goes on as it is until a restart, where a change needs one.',
   source: 'What to run',
   sourceKind: 'Kind of source',
+  path: 'Path',
   basics: 'Basics',
   environment: 'Environment',
   environmentText: 'Variables of its processes. PORT is set by the manager.',

@@ -9,6 +9,7 @@ const texts: typeof en = {
   editText: '如果更改需要重启，正在运行的实例会保持原样直到重启。',
   source: '运行内容',
   sourceKind: '来源类型',
+  path: '路径',
   basics: '基本信息',
   environment: '环境变量',
   environmentText: '其进程的变量。PORT 由管理器设置。',

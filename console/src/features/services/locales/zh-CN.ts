@@ -22,7 +22,7 @@ const texts: typeof en = {
   onlyTag: '仅显示带有标签 {tag} 的服务',
   startOf: '启动 {name}',
   stopOf: '停止 {name}',
-  restartOf: '重启 {name}',
+  restartRequiredOf: '{name}：需要重启。立即重启',
   restartRequired: '需要重启',
   restartRequiredHint: '启动后配置已更改。重启后将使用新设置运行。',
   copyCommand: '复制命令：{kind}',

@@ -14,7 +14,7 @@ export interface Fault {
   missing?: boolean
 }
 
-export const NAME = /^[a-z0-9][a-z0-9_-]{0,62}$/
+const NAME = /^[a-z0-9][a-z0-9_-]{0,62}$/
 
 export function check(form: ServiceForm): Fault[] {
   const faults: Fault[] = []
