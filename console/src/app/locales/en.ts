@@ -85,6 +85,10 @@ export default {
     nothing: '{name}: nothing.',
     line: '{name}: {last} now, between {lowest} and {highest}.',
   },
+  log: {
+    newest: 'Jump to the newest',
+    newestOf: '{n} new: jump to the newest',
+  },
   time: {
     now: 'just now',
     never: 'never',

@@ -87,6 +87,10 @@ const texts: typeof en = {
     nothing: '{name}：无。',
     line: '{name}：现在 {last}，介于 {lowest} 和 {highest} 之间。',
   },
+  log: {
+    newest: '跳到最新',
+    newestOf: '{n} 行新内容：跳到最新',
+  },
   time: {
     now: '刚刚',
     never: '从未',

@@ -1,0 +1,42 @@
+import type en from './en'
+
+const texts: typeof en = {
+  title: '日志',
+  text: '搜索所有代理的输出。',
+  query: '正则表达式',
+  queryExample: "一个词或正则表达式：timeout{'|'}refused",
+  services: '服务',
+  allServices: '所有服务',
+  level: '级别',
+  allLevels: '所有级别',
+  from: '{level} 及更严重',
+  stream: '输出流',
+  allStreams: '所有输出流',
+  time: '时间',
+  ranges: { '15m': '最近 15 分钟', '1h': '最近 1 小时', '6h': '最近 6 小时', '24h': '最近 24 小时', '7d': '最近 7 天', all: '全部', custom: '从…到…' },
+  since: '从',
+  until: '到',
+  limit: '最多',
+  found: '没有匹配的行 | {n} 行 | {n} 行',
+  read: '已读取 {files} 个文件共 {size}',
+  download: '下载',
+  cut: '可能还有更多：已找到所要求数量的行。',
+  cutAt: '可能还有更多：{time} 之后的行均已查看，更早的尚未查看。',
+  older: '搜索更早的',
+  nothing: '没有匹配的行',
+  nothingHint: '请选择更长的时间或更多服务。区分大小写：开头加 (?i) 可同时匹配大小写。',
+  more: '再显示 {n} 行',
+  around: '显示前后的输出',
+  toService: '前往该服务',
+  begin: '您要找什么？',
+  beginHint: '搜索会遍历所有服务的输出，最新的行在前。试试下面的例子，或自己写一个正则表达式。',
+  example: {
+    errors: '最近一天的错误',
+    word: '包含某个词的行',
+    case: '两个词之一，不分大小写',
+    number: '用时一秒以上的请求',
+    runner: '一周内运行器对输出的说明',
+  },
+}
+
+export default texts
