@@ -65,7 +65,6 @@ export default {
     lastMinute: '{received} in, {sent} out in a minute',
     ever: '{n} since registration',
     turns: '{failed} of {all}',
-    ofInstances: 'of {n} instances',
   },
   reach: { title: 'How to reach it', proxy: 'For clients', direct: 'Without the proxy', noProxy: 'The proxy is not open. Start the manager with "up" to have one address for all services.' },
   source: { file: 'Agent file', command: 'Command', external: 'External endpoint', python: 'Python' },
@@ -82,7 +81,7 @@ export default {
   },
   health: {
     title: 'Health now', check: 'Check now', checking: 'Checking…', checked: 'Checked', last: 'Checked', off: 'Checks are off (health_check_enabled).', success: 'Passed',
-    history: 'Past checks', onlyFailed: 'Only failed', none: 'No check yet', noFailures: 'No check has failed', at: 'When', result: 'Result', latency: 'Took', message: 'Why', passed: 'Passed', failed: 'Failed',
+    history: 'Past checks', onlyFailed: 'Only failed', none: 'No check yet', noFailures: 'No check has failed', more: 'Show {n} more', at: 'When', result: 'Result', latency: 'Took', message: 'Why', passed: 'Passed', failed: 'Failed',
     stripText: '{name}: {failed} of the last {all} checks failed',
   },
   connection: {
@@ -111,7 +110,7 @@ export default {
   },
   editor: {
     title: 'Settings of {name}', label: 'Settings as JSON', hint: 'What you leave out gets its default. Durations are seconds. Environment and secrets stay as they are.',
-    empty: "Nothing is there: {'{'}{'}'} means that all settings get their defaults.", notObject: 'This must be an object: settings by name, in braces.', syntax: 'This is no JSON: {detail}', syntaxAt: 'This is no JSON, line {line}: {detail}',
+    empty: "Nothing is there: {'{'}{'}'} means that all settings get their defaults.", notObject: 'This must be an object: settings by name, in braces.', syntax: 'Line {line} is no JSON. Names and texts stand in double quotes, and a comma between two settings, but not after the last.',
     changes: 'What changes', noChanges: 'Nothing changes yet.', reset: 'back to the default', saveOf: 'Save one change | Save {n} changes', saved: 'Saved',
     conflict: 'Somebody else has changed this service meanwhile. Nothing was saved.', rebase: 'Compare with theirs',
     discard: 'Discard', discardTitle: 'Discard your changes?', discardText: 'What you have typed is lost.',

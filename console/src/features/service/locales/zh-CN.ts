@@ -66,7 +66,6 @@ const texts: typeof en = {
     lastMinute: '一分钟内收 {received}、发 {sent}',
     ever: '注册以来 {n}',
     turns: '{all} 次中 {failed} 次',
-    ofInstances: '共 {n} 个实例',
   },
   reach: { title: '如何连接', proxy: '供客户端使用', direct: '不经代理端口', noProxy: '代理端口未打开。请用 “up” 启动管理器，所有服务即可共用一个地址。' },
   source: { file: '代理文件', command: '命令', external: '外部端点', python: 'Python 解释器' },
@@ -83,7 +82,7 @@ const texts: typeof en = {
   },
   health: {
     title: '当前健康', check: '立即检查', checking: '检查中…', checked: '已检查', last: '检查于', off: '检查已关闭（health_check_enabled）。', success: '通过率',
-    history: '以往检查', onlyFailed: '仅失败', none: '尚未检查', noFailures: '没有失败的检查', at: '时间', result: '结果', latency: '用时', message: '原因', passed: '通过', failed: '失败',
+    history: '以往检查', onlyFailed: '仅失败', none: '尚未检查', noFailures: '没有失败的检查', more: '再显示 {n} 条', at: '时间', result: '结果', latency: '用时', message: '原因', passed: '通过', failed: '失败',
     stripText: '{name}：最近 {all} 次检查中有 {failed} 次失败',
   },
   connection: {
@@ -112,7 +111,7 @@ const texts: typeof en = {
   },
   editor: {
     title: '{name} 的设置', label: '设置（JSON）', hint: '省略的设置取默认值。时长以秒为单位。环境变量和机密保持不变。',
-    empty: "内容为空：{'{'}{'}'} 表示所有设置取默认值。", notObject: '必须是一个对象：花括号中按名称列出设置。', syntax: '这不是 JSON：{detail}', syntaxAt: '这不是 JSON，第 {line} 行：{detail}',
+    empty: "内容为空：{'{'}{'}'} 表示所有设置取默认值。", notObject: '必须是一个对象：花括号中按名称列出设置。', syntax: '第 {line} 行不是 JSON。名称和文本用双引号；两项之间用逗号，最后一项之后没有。',
     changes: '将会更改', noChanges: '尚无更改。', reset: '恢复默认', saveOf: '保存 {n} 项更改 | 保存 {n} 项更改', saved: '已保存',
     conflict: '其间有人更改了此服务。没有保存任何内容。', rebase: '与对方的版本比较',
     discard: '放弃', discardTitle: '放弃更改？', discardText: '您输入的内容将会丢失。',

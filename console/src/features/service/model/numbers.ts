@@ -11,7 +11,7 @@ export interface Card {
   /** Nothing: not known. */
   value: number | undefined
   form: Form
-  hint?: { key: 'peak' | 'lastMinute' | 'ever' | 'turns' | 'ofInstances'; parts: Record<string, number>; form: Form }
+  hint?: { key: 'peak' | 'lastMinute' | 'ever' | 'turns'; parts: Record<string, number>; form: Form }
   tone?: Tone
   /** The part of the page that says more. */
   tab?: Tab
@@ -20,7 +20,7 @@ export interface Card {
 /** More than this share of failed answers is worth a look. */
 const MANY_ERRORS = 0.05
 
-export function numbersOf(stats: StatsAnswer, service: Pick<ServiceView, 'source' | 'instances'>): Card[] {
+export function numbersOf(stats: StatsAnswer, service: Pick<ServiceView, 'source'>): Card[] {
   const cards: Card[] = [
     {
       key: 'connections', value: stats.active_connections, form: 'count', tab: 'connections',

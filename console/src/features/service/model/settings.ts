@@ -1,5 +1,6 @@
 /** The settings of a service: what differs from the default, what a change would change, what cannot be read. Pure. */
 import type { FieldError, ServiceConfig } from '@/api/schema.gen'
+import { faultyLine } from './jsonFault'
 
 export type Value = string | number | boolean | null | object
 export type Values = Record<string, Value>
@@ -58,28 +59,19 @@ export function diffSettings(before: Partial<ServiceConfig> | Values, after: Val
     .map((key) => ({ key, before: old[key] ?? null, after: now[key] ?? null, reset: !(key in after) || same(now[key], defaults[key]) }))
 }
 
-export type Parsed = { values: Values } | { problem: 'empty' | 'notObject' | 'syntax'; line?: number; detail?: string }
+export type Parsed = { values: Values } | { problem: 'empty' | 'notObject' } | { problem: 'syntax'; line: number }
 
-/** Reads what somebody typed; says where it cannot be read, if the browser tells. */
+/** Reads what somebody typed; says where it cannot be read. */
 export function parseSettings(text: string): Parsed {
   if (text.trim() === '') return { problem: 'empty' }
   let value: unknown
   try {
     value = JSON.parse(text)
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : ''
-    return { problem: 'syntax', detail, line: lineOf(text, detail) }
+  } catch {
+    return { problem: 'syntax', line: faultyLine(text) ?? 1 }
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return { problem: 'notObject' }
   return { values: value as Values }
-}
-
-function lineOf(text: string, detail: string): number | undefined {
-  const line = /line (\d+)/.exec(detail)?.[1]
-  if (line !== undefined) return Number(line)
-  const position = /position (\d+)/.exec(detail)?.[1]
-  if (position !== undefined) return text.slice(0, Number(position)).split('\n').length
-  return /end of/i.test(detail) ? text.split('\n').length : undefined
 }
 
 export const asJson = (values: Partial<ServiceConfig> | Values): string => `${JSON.stringify(values, undefined, 2)}\n`
