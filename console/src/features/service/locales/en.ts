@@ -10,7 +10,7 @@ export default {
   unknown: 'There is no service named {name}',
   unknownHint: 'The name may have been mistyped, or the service was deleted.',
   deleted: '{name} was deleted',
-  deletedHint: 'Somebody deleted this service while you were looking at it. Its logs and numbers are gone; the agent itself stays where it was.',
+  deletedHint: 'This service was deleted while you were looking at it. Its logs and numbers are gone; the agent itself stays where it was.',
   toList: 'All services',
   registerNew: 'Register a service',
   scale: {
@@ -97,7 +97,7 @@ export default {
     only: 'Only matches', wrap: 'Wrap', pause: 'Pause', resume: 'Resume', resumeOf: 'Resume ({n} new)', clear: 'Clear what is shown', download: 'Download',
     count: '{n} lines', dropped: '{n} older ones are no longer shown', searchAll: 'Search the whole log',
     states: { connecting: 'Connecting', live: 'Live', waiting: 'Reconnecting', failed: 'Not followed', paused: 'Paused' },
-    window: 'Lines from {from} to {to}', since: 'Lines since {from}', goLive: 'To the newest',
+    window: 'Lines from {from} to {to}', since: 'Lines since {from}', goLive: 'Back to live',
     nothing: 'Nothing printed yet', nothingHint: 'What the agent prints to standard output and standard error appears here at once.',
     nothingThen: 'Nothing was printed then', nothingThenHint: 'Choose a longer time, or another level.',
     nothingFound: 'No line matches', nothingFoundHint: 'Only the lines shown here are looked through. Search the whole log for older ones.',

@@ -11,7 +11,7 @@ const texts: typeof en = {
   unknown: '没有名为 {name} 的服务',
   unknownHint: '名称可能输错了，或者该服务已被删除。',
   deleted: '{name} 已被删除',
-  deletedHint: '您查看期间，有人删除了此服务。其日志和统计数据已不存在；代理本身仍在原处。',
+  deletedHint: '您查看期间，此服务被删除了。其日志和统计数据已不存在；代理本身仍在原处。',
   toList: '所有服务',
   registerNew: '注册服务',
   scale: {
@@ -98,7 +98,7 @@ const texts: typeof en = {
     only: '仅匹配行', wrap: '换行', pause: '暂停', resume: '继续', resumeOf: '继续（{n} 行新内容）', clear: '清空显示', download: '下载',
     count: '{n} 行', dropped: '更早的 {n} 行不再显示', searchAll: '搜索全部日志',
     states: { connecting: '正在连接', live: '实时', waiting: '正在重连', failed: '未跟随', paused: '已暂停' },
-    window: '{from} 至 {to} 的行', since: '{from} 以来的行', goLive: '转到最新',
+    window: '{from} 至 {to} 的行', since: '{from} 以来的行', goLive: '返回实时',
     nothing: '尚无输出', nothingHint: '代理写到标准输出和标准错误的内容会立即显示在这里。',
     nothingThen: '那段时间没有输出', nothingThenHint: '请选择更长的时间或其他级别。',
     nothingFound: '没有匹配的行', nothingFoundHint: '这里只查找所显示的行。更早的内容请搜索全部日志。',

@@ -3,7 +3,7 @@ import type { ServiceView, StatsAnswer } from '@/api/schema.gen'
 import type { Tone } from '@/ui/StatusTag.vue'
 import type { Tab } from './page'
 
-export type Form = 'count' | 'decimal' | 'percent' | 'mib' | 'seconds' | 'cores'
+type Form = 'count' | 'decimal' | 'percent' | 'mib' | 'seconds' | 'cores'
 
 export interface Card {
   /** Key of its text. */
