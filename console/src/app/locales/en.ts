@@ -53,6 +53,7 @@ export default {
     of: '{shown} of {total}',
     ascending: 'ascending',
     descending: 'descending',
+    order: 'Order',
     actions: 'Actions',
     unknown: 'unknown',
     pages: 'Pages',

@@ -55,6 +55,7 @@ const texts: typeof en = {
     of: '{shown} / {total}',
     ascending: '升序',
     descending: '降序',
+    order: '排序',
     actions: '操作',
     unknown: '未知',
     pages: '分页',

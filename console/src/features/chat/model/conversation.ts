@@ -80,14 +80,14 @@ function connect(state: Conversation): Step {
 }
 
 function opened(state: Conversation, now: number): Step {
-  const next = { ...state, heardAt: now, pinged: false, heartbeats: false }
+  const next = { ...state, heardAt: now, pinged: false, heartbeats: false, refusal: undefined }
   if (state.raw) return only({ ...next, phase: 'raw' })
   return { state: { ...next, phase: 'greeting' }, effects: [{ kind: 'listen', forMs: GREETING_MS }] }
 }
 
 function closed(state: Conversation, { code, reason, chance }: { code: number; reason: string; chance: number }, now: number): Step {
   const { phase } = state
-  if (phase === 'ended' || phase === 'moved' || phase === 'closed' || phase === 'idle') return only(state)
+  if (phase === 'ended' || phase === 'moved' || phase === 'closed' || phase === 'idle' || phase === 'waiting') return only(state)
   const known = { ...state, close: { code, reason }, cancelling: false }
   const stays = phase === 'raw' || state.silent || state.refusal?.recoverable === false || !comesBack(code)
   if (stays) return only({ ...known, phase: 'closed' })
