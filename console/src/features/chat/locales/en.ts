@@ -1,5 +1,6 @@
 export default {
   title: 'Try it',
+  heading: 'Try it: {name}',
   text: 'Talk to the agent as its clients do: through the proxy, in the agent protocol.',
   back: 'All services',
   conversation: 'Conversation',
@@ -115,6 +116,7 @@ export default {
   },
   actions: { connect: 'Connect now', fresh: 'New session', takeBack: 'Take it back', raw: 'Talk raw', start: 'Start the service' },
   rawOn: 'Raw: each message is one text frame, and what comes is shown as it is.',
+  rawHint: 'What you write goes out as one text frame, and what comes back is shown as it is.',
   rawOff: 'Back to the agent protocol',
   composer: {
     label: 'Message',

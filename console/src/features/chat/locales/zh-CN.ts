@@ -2,6 +2,7 @@ import type en from './en'
 
 const texts: typeof en = {
   title: '试用',
+  heading: '试用：{name}',
   text: '像客户端一样与代理交谈：经由代理网关，使用代理协议。',
   back: '所有服务',
   conversation: '对话',
@@ -117,6 +118,7 @@ const texts: typeof en = {
   },
   actions: { connect: '立即连接', fresh: '新会话', takeBack: '取回', raw: '原始模式', start: '启动服务' },
   rawOn: '原始模式：每条消息是一个文本帧，收到的内容原样显示。',
+  rawHint: '您写的内容作为一个文本帧发出，收到的内容原样显示。',
   rawOff: '返回代理协议',
   composer: {
     label: '消息',

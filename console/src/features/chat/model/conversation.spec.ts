@@ -49,6 +49,15 @@ describe('a turn', () => {
     expect(driven.state.open).toEqual([])
   })
 
+  it('is waited for since its message, or the end of the answer before', () => {
+    const driven = asked('one').on(say('two'))
+    driven.now = 1_400
+    driven.event('agent.final_answer', 2, { content: '1' })
+    driven.now = 1_900
+    driven.event('agent.final_answer', 3, { content: '2' })
+    expect(driven.answers.map(({ since, endedAt }) => [since, endedAt])).toEqual([[1_000, 1_400], [1_400, 1_900]])
+  })
+
   it('takes the whole answer where the pieces do not make it up', () => {
     const driven = asked().event('agent.partial_answer', 2, { content: 'e' }).event('agent.final_answer', 3, { content: 'echo' })
     expect(driven.parts).toEqual([{ kind: 'text', text: 'echo' }])

@@ -7,7 +7,7 @@ import { complete, giveUp, noEvents, resumeAfter, rewind, take } from './sequenc
 import { fromSnapshot, snapshotOf } from './snapshot'
 import { emptyConversation, withItem } from './state'
 import { pieces, spans } from './text'
-import { answerText, bannerOf, deliveryOf, hasTalk, isBusy, isThinking, secondsLeft } from './view'
+import { answerText, bannerOf, deliveryOf, hasTalk, isBusy, isThinking, messageOf, secondsLeft } from './view'
 
 describe('frames of the protocol', () => {
   it('are objects with an event', () => {
@@ -219,12 +219,18 @@ describe('what is told', () => {
     const state = { ...base, phase: 'live' as const, open: [1, 2], items: [item(1), item(2)] }
     expect([deliveryOf(state, item(1)), deliveryOf(state, item(2)), deliveryOf(state, { ...item(3), state: 'lost' })]).toEqual(['sent', 'queued', 'lost'])
     expect([isThinking(state), isBusy(state), isThinking(base), isBusy(base)]).toEqual([true, true, false, false])
-    const answering = withItem(state, { kind: 'answer', at: 0, parts: [], state: 'running' })
+    const answering = withItem(state, { kind: 'answer', at: 0, since: 0, parts: [], state: 'running' })
     expect([isThinking(answering), isBusy({ ...answering, open: [] })]).toEqual([false, true])
     expect([hasTalk(state.items), hasTalk([])]).toEqual([true, false])
   })
 
+  it('knows what an answer answers', () => {
+    const asked = withItem(base, { kind: 'user', at: 0, text: 'hi', state: 'sent' })
+    const answered = withItem(asked, { kind: 'answer', at: 0, since: 0, parts: [], state: 'failed' })
+    expect([messageOf(answered, 2), messageOf(answered, 1), messageOf(answered, 9)]).toEqual(['hi', undefined, undefined])
+  })
+
   it('copies an answer without its steps', () => {
-    expect(answerText({ kind: 'answer', id: 1, at: 0, state: 'done', parts: [{ kind: 'text', text: 'a' }, { kind: 'thinking', text: 'x' }, { kind: 'text', text: 'b' }] })).toBe('ab')
+    expect(answerText({ kind: 'answer', id: 1, at: 0, since: 0, state: 'done', parts: [{ kind: 'text', text: 'a' }, { kind: 'thinking', text: 'x' }, { kind: 'text', text: 'b' }] })).toBe('ab')
   })
 })

@@ -44,6 +44,8 @@ export interface AnswerItem {
   kind: 'answer'
   id: number
   at: number
+  /** Since when somebody waits for it. */
+  since: number
   parts: readonly Part[]
   state: 'running' | 'done' | 'failed' | 'cancelled'
   endedAt?: number

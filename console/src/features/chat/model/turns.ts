@@ -29,7 +29,15 @@ export const runningOf = (state: Conversation): AnswerItem | undefined =>
 /** The answer to the oldest message begins, where that message stands. */
 function begin(state: Conversation, now: number): Conversation {
   const message = state.open[0]
-  return withItem(state, { kind: 'answer', at: now, parts: [], state: 'running' }, message === 0 ? undefined : message)
+  const item = { kind: 'answer' as const, at: now, since: sinceOf(state, message) ?? now, parts: [], state: 'running' as const }
+  return withItem(state, item, message === 0 ? undefined : message)
+}
+
+/** Since when somebody waits for it: from the message on, or from the end of the answer before. */
+function sinceOf(state: Conversation, message: number | undefined): number | undefined {
+  const asked = state.items.find((item) => item.kind === 'user' && item.id === message)
+  if (!asked) return undefined
+  return Math.max(asked.at, ...state.items.map((item) => (item.kind === 'answer' ? (item.endedAt ?? 0) : 0)))
 }
 
 function changeRunning(state: Conversation, change: (answer: AnswerItem) => Partial<AnswerItem>): Conversation {

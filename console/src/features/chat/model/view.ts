@@ -72,6 +72,13 @@ export const isBusy = (state: Conversation) =>
 /** Something was said; until then there is an invitation. */
 export const hasTalk = (items: readonly Item[]) => items.some((item) => item.kind !== 'note')
 
+/** What was asked before an answer; none if that was not said from here. */
+export function messageOf(state: Conversation, answer: number): string | undefined {
+  const index = state.items.findIndex(({ id }) => id === answer)
+  const before = state.items[index - 1]
+  return before?.kind === 'user' ? before.text : undefined
+}
+
 /** The text of an answer without its steps, for whoever copies it. */
 export function answerText(item: Extract<Item, { kind: 'answer' }>): string {
   return item.parts.map((part) => (part.kind === 'text' ? part.text : '')).join('')

@@ -2,6 +2,7 @@ export default {
   title: 'Connections',
   text: 'Who is connected to which agent right now. What you see is at most a few seconds old.',
   table: 'Open connections',
+  rows: 'Table of connections',
   columns: { client: 'Client', service: 'Service', instance: 'Instance', status: 'State', rule: 'Rule', age: 'Open for', activity: 'Last message', messages: 'Messages', traffic: 'Traffic', session: 'Session' },
   status: { active: 'Active', idle: 'Idle', closing: 'Closing' },
   filters: { search: 'Search id, address, agent, rule', service: 'Service', status: 'State', rule: 'Rule', noRule: 'No rule', all: 'All', chips: 'Filters', instance: 'Instance {name}', strategy: 'Strategy {name}', removeFilter: 'Remove the filter {name}', clear: 'Clear the filters' },
