@@ -46,47 +46,53 @@ export function whenText({ field, operator, value }: Condition): string {
   return `${field} ${operator} ${simple ? texts.join(', ') : JSON.stringify(texts)}`
 }
 
-/** Lines of the command that makes a rule, or makes `update` (its name before) say this. */
-export function commandLines(rule: NewRule, update?: string): string[] {
-  if (!sayable(rule)) return fromFile(rule, update)
-  const name = update ?? rule.name
-  const command = `myagent-manager route ${update === undefined ? 'add' : 'update'}`
-  const lines = [name.startsWith('-') ? command : `${command} ${argument(name)}`]
-  if (update !== undefined && update !== rule.name) lines.push(option('--name', rule.name))
-  for (const condition of rule.conditions ?? []) lines.push(option('--when', whenText(condition)))
-  if ((rule.conditions ?? []).some((condition) => condition.case_sensitive)) lines.push('--case-sensitive')
-  const list = (name: string, values: readonly string[] | null | undefined) => values?.length && lines.push(option(name, values.join(',')))
-  list('--to', rule.target_services)
-  list('--to-tag', rule.target_tags)
-  if (rule.tag_match === 'any' && rule.target_tags?.length) lines.push('--any-tag')
-  if (rule.target_strategy) lines.push(option('--strategy', rule.target_strategy))
-  if (rule.fallback_strategy) lines.push(option('--fallback', rule.fallback_strategy))
-  list('--split', rule.split?.map((share) => `${share.tag ? `tag:${share.tag}` : (share.service ?? '')}=${share.percent}`))
-  if (rule.hash_key) lines.push(option('--hash-key', rule.hash_key))
-  if (rule.weight !== null && rule.weight !== undefined) lines.push(option('--weight', weightText(rule.weight)))
-  if (update !== undefined || (rule.priority ?? 100) !== 100) lines.push(option('--priority', String(rule.priority ?? 100)))
-  if (rule.description) lines.push(option('--description', rule.description))
-  if (rule.enabled === false) lines.push('--disabled')
-  if (rule.allow_hint === false) lines.push('--no-hint')
-  if (update !== undefined) list('--unset', unset(rule))
-  if (name.startsWith('-')) lines.push(argument(name))
+/** What each field is called on the command line. */
+const options: Record<keyof NewRule, (rule: NewRule) => string[]> = {
+  name: (rule) => [option('--name', rule.name)],
+  conditions: ({ conditions }) => [
+    ...(conditions ?? []).map((condition) => option('--when', whenText(condition))),
+    ...(conditions?.some((condition) => condition.case_sensitive) ? ['--case-sensitive'] : []),
+  ],
+  target_services: ({ target_services }) => [option('--to', (target_services ?? []).join(','))],
+  target_tags: ({ target_tags }) => [option('--to-tag', (target_tags ?? []).join(','))],
+  tag_match: ({ target_tags }) => (target_tags?.length ? ['--any-tag'] : []),
+  target_strategy: (rule) => [option('--strategy', rule.target_strategy ?? '')],
+  fallback_strategy: (rule) => [option('--fallback', rule.fallback_strategy ?? '')],
+  split: ({ split }) => [
+    option('--split', (split ?? []).map((share) => `${share.tag ? `tag:${share.tag}` : (share.service ?? '')}=${share.percent}`).join(',')),
+  ],
+  hash_key: (rule) => [option('--hash-key', rule.hash_key ?? '')],
+  weight: ({ weight }) => [option('--weight', weightText(weight ?? 1))],
+  priority: (rule) => [option('--priority', String(rule.priority))],
+  description: (rule) => [option('--description', rule.description ?? '')],
+  enabled: () => ['--disabled'],
+  allow_hint: () => ['--no-hint'],
+}
+
+const fields = Object.keys(options) as (keyof NewRule)[]
+const defaults: Partial<NewRule> = { priority: 100, enabled: true, allow_hint: true, tag_match: 'all' }
+const alike = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
+const isDefault = (rule: NewRule, field: keyof NewRule) => rule[field] === undefined || rule[field] === null || alike(rule[field], defaults[field])
+
+/** Lines of the command that makes a rule, or that makes the rule `before` say this. */
+export function commandLines(rule: NewRule, before?: NewRule): string[] {
+  if (!sayable(rule)) return fromFile(rule, before?.name)
+  const changed = fields.filter((field) => (before ? !alike(rule[field], before[field]) : field !== 'name' && !isDefault(rule, field)))
+  const verb = before === undefined ? 'add' : changed.length === 0 ? 'show' : 'update'
+  const name = before?.name ?? rule.name
+  const last = name.startsWith('-')
+  const lines = [`myagent-manager route ${verb}${last ? '' : ` ${argument(name)}`}`]
+  lines.push(...changed.filter((field) => !isDefault(rule, field) || field === 'priority').flatMap((field) => options[field](rule)))
+  // Any of the tags can only be said together with the tags.
+  if (before && rule.tag_match === 'any' && changed.includes('tag_match') && !changed.includes('target_tags')) lines.push(...options.target_tags(rule))
+  const unset = before ? changed.filter((field) => isDefault(rule, field) && field !== 'priority') : []
+  if (unset.length > 0) lines.push(option('--unset', unset.join(',')))
+  if (last) lines.push(argument(name))
   return lines
 }
 
 const weightText = (weight: NonNullable<NewRule['weight']>) =>
   typeof weight === 'number' ? String(weight) : Object.entries(weight).map(([service, value]) => `${service}=${value}`).join(',')
-
-/** An update changes only what it names; what the form leaves empty has to be named too. */
-function unset(rule: NewRule): string[] {
-  const fields = [
-    'conditions', 'target_services', 'target_tags', 'target_strategy', 'fallback_strategy', 'split', 'hash_key', 'weight', 'description',
-  ] as const
-  const empty: string[] = fields.filter((field) => rule[field] === undefined || rule[field] === null)
-  if (rule.tag_match !== 'any') empty.push('tag_match')
-  if (rule.enabled !== false) empty.push('enabled')
-  if (rule.allow_hint !== false) empty.push('allow_hint')
-  return empty
-}
 
 /** A name that begins with a dash is no option; it comes last, as all behind it is none either. */
 const argument = (name: string) => (name.startsWith('-') ? `-- ${quote(name)}` : quote(name === '' ? 'NAME' : name))
@@ -98,7 +104,7 @@ function fromFile(rule: NewRule, update: string | undefined): string[] {
 }
 
 /** One command of several lines, as it is pasted. */
-export function commandText(rule: NewRule, update?: string): string {
-  const lines = commandLines(rule, update)
+export function commandText(rule: NewRule, before?: NewRule): string {
+  const lines = commandLines(rule, before)
   return lines[0]?.endsWith('|') ? lines.join('\n  ') : lines.join(' \\\n  ')
 }
