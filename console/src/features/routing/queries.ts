@@ -2,7 +2,7 @@ import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/vue-query'
 import { computed, type Ref } from 'vue'
 import { api, ask, askWithVersion } from '@/api/client'
 import { keys } from '@/api/queries'
-import type { ExplainRequest, NewRule, RuleChanges, RuleView } from '@/api/schema.gen'
+import type { DryRunRequest, ExplainRequest, NewRule, RuleChanges, RuleView } from '@/api/schema.gen'
 import { inOrder, type PriorityChange } from './model/reorder'
 
 const LIST = [keys.rules, 'list'] as const
@@ -42,6 +42,21 @@ export function useExplanation(request: Ref<ExplainRequest>) {
     queryFn: ({ signal }) => ask(api.POST('/api/v1/routing/explain', { body: request.value, signal })),
     placeholderData: keepPreviousData,
     refetchInterval: 4_000,
+    staleTime: 0,
+  })
+}
+
+/** What a rule would change for those who are connected; none while it cannot be tried. */
+export function useDryRun(request: Ref<DryRunRequest | undefined>) {
+  return useQuery({
+    queryKey: computed(() => [keys.rules, 'dry-run', request.value]),
+    queryFn: async ({ signal }) => {
+      if (!request.value) throw new Error('there is no rule to be tried')
+      return ask(api.POST('/api/v1/routing/rules/dry-run', { body: request.value, signal }))
+    },
+    enabled: computed(() => request.value !== undefined),
+    placeholderData: keepPreviousData,
+    refetchInterval: 5_000,
     staleTime: 0,
   })
 }
