@@ -14,6 +14,8 @@ export const keys = {
   rules: 'rules',
   events: 'events',
   stats: 'stats',
+  /** Statistics over time: measured each ten seconds, and no event tells of them. */
+  series: 'series',
   info: 'info',
 } as const
 
