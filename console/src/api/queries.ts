@@ -13,6 +13,8 @@ export const keys = {
   connections: 'connections',
   rules: 'rules',
   events: 'events',
+  /** Lists of events that add new ones by themselves. */
+  feed: 'feed',
   stats: 'stats',
   /** Statistics over time: measured each ten seconds, and no event tells of them. */
   series: 'series',
