@@ -5,7 +5,7 @@ import { useLive } from '@/api/live'
 import { keys } from '@/api/queries'
 import type { Event } from '@/api/schema.gen'
 import { matches, merged, type EventFilter } from './model/feed'
-import { NOTEWORTHY } from './model/kinds'
+import { kindsAsked, NOTEWORTHY } from './model/kinds'
 import { olderThan } from './model/older'
 
 /** How many events are asked for at first. */
@@ -36,7 +36,7 @@ export function useRecentEvents(limit: number) {
 
 /** What of a filter the API understands; who and what is searched for is found among what it gave. */
 const asked = ({ kind, service }: EventFilter, known: boolean) => ({
-  kind: kind || undefined,
+  kind: kindsAsked(kind),
   service: known ? service : undefined,
 })
 

@@ -3,7 +3,7 @@ import type { Event } from '@/api/schema.gen'
 import en from '../locales/en'
 import { fileOf, toCsv, toJson } from './export'
 import { dayOf, held, matches, merged, serviceNames } from './feed'
-import { actors, actorWords, groups, kinds, kindsOf, lookOf, NOTEWORTHY } from './kinds'
+import { actors, actorWords, EVERY_KIND, groups, isComingOrGoing, kinds, kindsAsked, kindsOf, lookOf, NOTEWORTHY } from './kinds'
 import { olderThan, PAGE, type Ask } from './older'
 
 const event = (id: number, values: Partial<Event> = {}): Event => ({ id, at: '2026-01-02T04:05:06Z', who: 'api', kind: 'service.start', why: 'asked for', ...values })
@@ -35,6 +35,11 @@ it('what is noteworthy is all but the coming and going of clients', () => {
   expect(NOTEWORTHY.split(',')).toEqual(groups.map((group) => (group === 'connection' ? 'connection.disconnect' : `${group}.`)))
 })
 
+it('what is asked for is what is wanted', () => {
+  expect(['', EVERY_KIND, 'rule.', 'instance.error'].map(kindsAsked)).toEqual([NOTEWORTHY, undefined, 'rule.', 'instance.error'])
+  expect(['connection.opened', 'connection.closed', 'connection.disconnect', 'rule.created'].map(isComingOrGoing)).toEqual([true, true, false, false])
+})
+
 describe('the list', () => {
   it('has each event once, the newest first', () =>
     expect(merged([event(1), event(3)], [event(2), event(3)]).map(({ id }) => id)).toEqual([3, 2, 1]))
@@ -44,12 +49,16 @@ describe('the list', () => {
     [{ kind: 'instance' }, []],
     [{ service: 'a' }, [2]],
     [{ who: 'api' }, [1]],
+    [{ who: 'runner' }, []],
+    [{ who: 'runner', kind: EVERY_KIND }, [4]],
+    [{ kind: 'connection.' }, [4]],
     [{ search: 'CODE 3' }, [3]],
     [{ search: 'b-0 exit' }, [3]],
     [{ kind: 'instance.', search: 'nothing' }, []],
   ])('with %o has %o', (filter, ids) => {
     const events = [
       event(1), event(2, { kind: 'instance.running', service: 'a', who: 'manager' }),
+      event(4, { kind: 'connection.opened', who: 'runner' }),
       event(3, { kind: 'instance.error', service: 'b', instance: 'b-0', who: 'manager', why: 'exit code 3' }),
     ]
     expect(events.filter((each) => matches(each, { ...all, ...filter })).map(({ id }) => id)).toEqual(ids)

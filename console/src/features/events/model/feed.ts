@@ -1,8 +1,9 @@
 import type { Event } from '@/api/schema.gen'
+import { EVERY_KIND, isComingOrGoing } from './kinds'
 
 /** What of the events is asked for. All of it is in the address. */
 export interface EventFilter {
-  /** `instance.error`, or `instance.` for all that begin so; empty: all. */
+  /** `instance.error`, or `instance.` for all that begin so; `EVERY_KIND`; empty: those that are noteworthy. */
   kind: string
   service: string
   who: string
@@ -18,11 +19,17 @@ export function merged(...lists: readonly (readonly Event[])[]): Event[] {
 
 export function matches(event: Event, filter: EventFilter): boolean {
   return (
-    (filter.kind === '' || (filter.kind.endsWith('.') ? event.kind.startsWith(filter.kind) : event.kind === filter.kind)) &&
+    ofKind(event.kind, filter.kind) &&
     (filter.service === '' || event.service === filter.service) &&
     (filter.who === '' || event.who === filter.who) &&
     words(filter.search).every((word) => haystack(event).includes(word))
   )
+}
+
+function ofKind(kind: string, wanted: string): boolean {
+  if (wanted === EVERY_KIND) return true
+  if (wanted === '') return !isComingOrGoing(kind)
+  return wanted.endsWith('.') ? kind.startsWith(wanted) : kind === wanted
 }
 
 const words = (search: string) => search.toLowerCase().split(/\s+/).filter(Boolean)

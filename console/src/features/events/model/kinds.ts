@@ -53,5 +53,19 @@ export function actorWords(who: string): string | undefined {
   return known && `events.actors.${known}`
 }
 
+/** Also the coming and going of clients. */
+export const EVERY_KIND = 'all'
+
+/** Of a busy fleet most events are these, and few want to see them. */
+export function isComingOrGoing(kind: string): boolean {
+  return kind === 'connection.opened' || kind === 'connection.closed'
+}
+
+/** What the API is asked for to show what a filter wants. */
+export function kindsAsked(wanted: string): string | undefined {
+  if (wanted === EVERY_KIND) return undefined
+  return wanted === '' ? NOTEWORTHY : wanted
+}
+
 /** What somebody who looks at the whole fleet wants to know: everything but the coming and going of clients. */
 export const NOTEWORTHY = groups.map((group) => (group === 'connection' ? 'connection.disconnect' : `${group}.`)).join()
