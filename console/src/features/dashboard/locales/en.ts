@@ -60,6 +60,7 @@ export default {
     ranges: { '15m': '15 min', '1h': '1 hour', '6h': '6 hours', '24h': '24 hours', '7d': '7 days', '30d': '30 days' },
     names: {
       connections: 'Connections',
+      sessions: 'Sessions',
       messages: 'Messages per second',
       errors: 'Failed answers',
       firstResponse: 'Time to first response',
@@ -69,6 +70,7 @@ export default {
     },
     lines: {
       connections: 'open',
+      sessions: 'active',
       in: 'from clients',
       out: 'to clients',
       failed: 'failed',

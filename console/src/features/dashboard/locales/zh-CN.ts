@@ -62,6 +62,7 @@ const texts: typeof en = {
     ranges: { '15m': '15 分钟', '1h': '1 小时', '6h': '6 小时', '24h': '24 小时', '7d': '7 天', '30d': '30 天' },
     names: {
       connections: '连接',
+      sessions: '会话',
       messages: '每秒消息数',
       errors: '回答失败率',
       firstResponse: '首次响应时间',
@@ -71,6 +72,7 @@ const texts: typeof en = {
     },
     lines: {
       connections: '打开',
+      sessions: '活动',
       in: '来自客户端',
       out: '发往客户端',
       failed: '失败',

@@ -30,11 +30,12 @@ describe('a chart', () => {
     const lines = chartLines(chart('memory'), [many], true, named)
     expect(lines.map(({ name }) => name)).toEqual(['s8', 's7', 's6', 's5', 's4', 's3'])
     expect(lines).toHaveLength(MOST_LINES)
-    expect(hiddenLines([many])).toBe(3)
+    expect(hiddenLines([many])).toBe(2)
     expect(hiddenLines([undefined])).toBe(0)
   })
   it.each([
     ['firstResponse', 0.34, '340 ms'],
+    ['firstResponse', 0, '0'],
     ['cpu', 12, '12%'],
     ['memory', 2048, '2 GiB'],
     ['errors', 0.5, '50%'],

@@ -12,8 +12,8 @@ interface Part {
   name: LineName
 }
 
-export type LineName = 'connections' | 'in' | 'out' | 'failed' | 'completed' | 'median' | 'p90' | 'cpu' | 'memory' | 'restarts'
-export type ChartName = 'connections' | 'messages' | 'errors' | 'firstResponse' | 'cpu' | 'memory' | 'restarts'
+export type LineName = 'connections' | 'sessions' | 'in' | 'out' | 'failed' | 'completed' | 'median' | 'p90' | 'cpu' | 'memory' | 'restarts'
+export type ChartName = 'connections' | 'sessions' | 'messages' | 'errors' | 'firstResponse' | 'cpu' | 'memory' | 'restarts'
 
 export interface Chart {
   name: ChartName
@@ -22,13 +22,19 @@ export interface Chart {
   shows: 'lines' | 'rate'
   /** Lines on top of each other: parts of a whole. */
   stacked?: boolean
+  /** There are no halves of it. */
+  whole?: boolean
   write: (value: number, language: string) => string
 }
 
 export const charts: readonly Chart[] = [
   {
-    name: 'connections', shows: 'lines', stacked: true, write: decimal,
+    name: 'connections', shows: 'lines', stacked: true, whole: true, write: decimal,
     parts: [{ metric: 'active_connections', agg: 'sum', name: 'connections' }],
+  },
+  {
+    name: 'sessions', shows: 'lines', stacked: true, whole: true, write: decimal,
+    parts: [{ metric: 'active_sessions', agg: 'sum', name: 'sessions' }],
   },
   {
     name: 'messages', shows: 'lines', write: decimal,
@@ -39,7 +45,7 @@ export const charts: readonly Chart[] = [
     parts: [{ metric: 'turns_failed', agg: 'sum', name: 'failed' }, { metric: 'turns_completed', agg: 'sum', name: 'completed' }],
   },
   {
-    name: 'firstResponse', shows: 'lines', write: (seconds) => span(seconds * 1000),
+    name: 'firstResponse', shows: 'lines', write: (seconds) => (seconds === 0 ? '0' : span(seconds * 1000)),
     parts: [
       { metric: 'first_response_seconds', agg: 'p50', name: 'median' },
       { metric: 'first_response_seconds', agg: 'p90', name: 'p90' },
@@ -50,7 +56,10 @@ export const charts: readonly Chart[] = [
     parts: [{ metric: 'cpu_percent', agg: 'sum', name: 'cpu' }],
   },
   { name: 'memory', shows: 'lines', stacked: true, write: memory, parts: [{ metric: 'memory_mb', agg: 'sum', name: 'memory' }] },
-  { name: 'restarts', shows: 'lines', stacked: true, write: decimal, parts: [{ metric: 'restarts', agg: 'sum', name: 'restarts' }] },
+  {
+    name: 'restarts', shows: 'lines', stacked: true, whole: true, write: decimal,
+    parts: [{ metric: 'restarts', agg: 'sum', name: 'restarts' }],
+  },
 ]
 
 /** More lines than there are colours are not told apart. */
@@ -74,7 +83,8 @@ export function chartLines(
   return grouped ? highest(shown, MOST_LINES) : shown
 }
 
-/** How many lines there would be beyond those that are shown. */
+/** How many lines there are beyond those that are shown; such as have only zeros are not missed. */
 export function hiddenLines(answers: readonly (TimeseriesView | undefined)[]): number {
-  return Math.max(0, (answers[0]?.series.length ?? 0) - MOST_LINES)
+  const lines = answers[0]?.series.filter(({ points }) => points.some(([, value]) => value)) ?? []
+  return Math.max(0, lines.length - MOST_LINES)
 }

@@ -40,7 +40,7 @@ describe('what needs attention', () => {
       trouble({ service: 'y' }),
       trouble({ severity: 'warning', service: 'b', what: 'outdated' }),
     ])
-    expect(found.map(({ service, tone }) => [service, tone])).toEqual([['y', 'bad'], ['z', 'warn'], ['b', 'warn'], ['x', 'busy']])
+    expect(found.map(({ service, tone }) => [service, tone])).toEqual([['y', 'bad'], ['z', 'warn'], ['b', 'warn'], ['x', 'idle']])
   })
   it.each([
     ['error', '/services/a/logs', 'start'],

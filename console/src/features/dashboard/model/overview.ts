@@ -27,7 +27,7 @@ export function isEmpty({ services }: Pick<Overview, 'services'>): boolean {
   return (services.total ?? 0) === 0
 }
 
-const severityTones: Record<Severity, Tone> = { critical: 'bad', warning: 'warn', info: 'busy' }
+const severityTones: Record<Severity, Tone> = { critical: 'bad', warning: 'warn', info: 'idle' }
 
 /** What to do about something: look at the logs or at the service, and what can be done at once. */
 interface Remedy {

@@ -57,7 +57,11 @@ describe('the highest lines', () => {
   it('are those with the highest mean of what was measured', () => {
     const lines = [line('low', 1, 1, 1), line('gaps', null, 9, null), line('none', null), line('mid', 4, 6)]
     expect(highest(lines, 2).map(({ name }) => name)).toEqual(['gaps', 'mid'])
-    expect(highest(lines, 9)).toHaveLength(4)
+    expect(highest(lines, 9).map(({ name }) => name)).toEqual(['gaps', 'mid', 'low'])
+  })
+  it('are one if nothing was ever more than zero', () => {
+    expect(highest([line('a', 0, 0), line('b', null)], 9).map(({ name }) => name)).toEqual(['a'])
+    expect(highest([], 9)).toEqual([])
   })
 })
 

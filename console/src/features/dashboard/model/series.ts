@@ -42,13 +42,14 @@ function pointsOf(series: Series): [number, number | null][] {
   return series.points.flatMap(([at, value]) => (typeof at === 'number' ? [[at * 1000, value ?? null] as [number, number | null]] : []))
 }
 
-/** The `most` lines with the highest mean, the highest first: more than a few cannot be told apart. */
+/**
+ * The `most` lines with the highest mean, the highest first: more than a few cannot be told apart. Lines of nothing but
+ * zeros say nothing, unless all are.
+ */
 export function highest(lines: readonly ChartLine[], most: number): ChartLine[] {
-  return lines
-    .map((line) => ({ line, mean: mean(line) }))
-    .sort((a, b) => b.mean - a.mean)
-    .slice(0, most)
-    .map(({ line }) => line)
+  const byMean = lines.map((line) => ({ line, mean: mean(line) })).sort((a, b) => b.mean - a.mean)
+  const some = byMean.filter((each) => each.mean > 0)
+  return (some.length > 0 ? some : byMean.slice(0, 1)).slice(0, most).map(({ line }) => line)
 }
 
 function mean({ points }: ChartLine): number {
