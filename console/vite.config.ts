@@ -28,5 +28,5 @@ export default defineConfig({
     // The server sends no `data:` but pictures, and files are cached for ever.
     assetsInlineLimit: 0,
   },
-  test: { environment: 'jsdom', include: ['src/**/*.spec.ts'] },
+  test: { environment: 'node', include: ['src/**/*.spec.ts'] },
 })

@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/vue-query'
 import { computed, toValue, type MaybeRefOrGetter } from 'vue'
 import { api, ask, askWithVersion } from '@/api/client'
 import { keys, queryClient } from '@/api/queries'
+import { ApiProblem } from '@/api/problem'
 import type { Action, BatchItem, NewService, ServiceChanges, ServiceView } from '@/api/schema.gen'
 
 /** Most services of one page of the API. */
@@ -30,7 +31,8 @@ export function useService(name: MaybeRefOrGetter<string>) {
   return useQuery({
     queryKey: computed(() => [keys.services, toValue(name)]),
     queryFn: () => ask(api.GET('/api/v1/services/{service}', { params: of(toValue(name)) })),
-    refetchInterval: 3_000,
+    // One that is gone does not come back.
+    refetchInterval: (query) => (query.state.error instanceof ApiProblem && query.state.error.status === 404 ? false : 3_000),
   })
 }
 

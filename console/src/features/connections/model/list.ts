@@ -39,7 +39,7 @@ export const noFilter: ConnectionFilter = { search: '', service: '', status: '',
 /** What stands for connections without a rule or without a strategy. */
 export const NONE = '-'
 /** The API's word for connections that came to the instance's own port. */
-export const DIRECT = 'direct'
+const DIRECT = 'direct'
 
 export function filterRows(rows: readonly Row[], filter: ConnectionFilter): readonly Row[] {
   const words = filter.search.toLowerCase().split(/\s+/).filter(Boolean)
