@@ -27,15 +27,16 @@ export default {
   },
   cause: {
     title: 'What is wrong',
-    error: '{instances} does not run',
-    unhealthy: '{instances} does not answer its health checks',
-    restarting: '{instances} ended and is started again',
+    error: 'Not running: {instances}',
+    unhealthy: 'Fails its health checks: {instances}',
+    restarting: 'Ended, and is started again: {instances}',
     andMore: '{shown} and {more} more',
     lastLines: 'The last lines of its output',
     nextTry: 'Tried again in {time}',
     nextTryNow: 'Tried again now',
     tryNow: 'Try again now',
     logs: 'Logs of that time',
+    checks: 'Its health checks',
   },
   exit: {
     done: 'It ended by itself, as if it had nothing more to do (exit code 0).',
@@ -48,7 +49,7 @@ export default {
     stopped: 'It was stopped.',
   },
   advice: {
-    code: 'Read the lines above, and the log before them: the agent itself says there why it ended. It is started again after a change of the file or the settings.',
+    code: 'The agent itself says in the lines above, or in the log before them, why it ended. Correct that, or its settings.',
     signal: 'Somebody else killed it. If it was SIGKILL, the machine may have run out of memory; if SIGSEGV, a library crashed.',
     oom: 'Raise memory_limit_mb in the configuration, or have the agent keep less; fewer sessions per instance help, too.',
     spawn_failed: 'Check that the program exists and may be executed; edit the service if its path is wrong.',

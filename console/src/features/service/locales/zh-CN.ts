@@ -28,15 +28,16 @@ const texts: typeof en = {
   },
   cause: {
     title: '出了什么问题',
-    error: '{instances} 没有运行',
-    unhealthy: '{instances} 没有通过健康检查',
-    restarting: '{instances} 已结束，正在重新启动',
+    error: '没有运行：{instances}',
+    unhealthy: '未通过健康检查：{instances}',
+    restarting: '已结束，正在重新启动：{instances}',
     andMore: '{shown} 及另外 {more} 个',
     lastLines: '最后输出的几行',
     nextTry: '{time} 后重试',
     nextTryNow: '正在重试',
     tryNow: '立即重试',
     logs: '当时的日志',
+    checks: '健康检查',
   },
   exit: {
     done: '它自行结束，好像已无事可做（退出码 0）。',
@@ -49,7 +50,7 @@ const texts: typeof en = {
     stopped: '它已被停止。',
   },
   advice: {
-    code: '请阅读上面的几行以及之前的日志：代理会在其中说明结束的原因。修改文件或设置后会重新启动。',
+    code: '代理会在上面的几行或之前的日志中说明结束的原因。请更正它或其设置。',
     signal: '它被外部终止。若为 SIGKILL，可能是机器内存不足；若为 SIGSEGV，则是某个库崩溃了。',
     oom: '请在配置中提高 memory_limit_mb，或让代理少占内存；减少每个实例的会话数也有帮助。',
     spawn_failed: '请确认程序存在且可以执行；若路径有误，请编辑此服务。',

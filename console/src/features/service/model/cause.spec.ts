@@ -52,6 +52,14 @@ describe('what is wrong', () => {
     expect(troubles.map(({ instances }) => instances[0])).toEqual(['a-3', 'a-1', 'a-0'])
   })
 
+  it.each([
+    ['exit code 1', ''],
+    ['killed by signal 9 (KILL)', ''],
+    ['exit code 1; gave up after 3 restarts in a row', 'exit code 1; gave up after 3 restarts in a row'],
+  ])('has no message that says only how it ended: %s', (told, message) => {
+    expect(troublesOf(service(instance('a', { status: 'error', error_message: told, last_exit: ended })))[0]?.message).toBe(message)
+  })
+
   it('is not how it ended once, if it does not answer now', () => {
     const [trouble] = troublesOf(service(instance('a', { status: 'unhealthy', last_exit: ended })))
     expect([trouble?.exit, trouble?.at]).toEqual([undefined, undefined])

@@ -27,12 +27,16 @@ export function isTroubled(instance: InstanceView): boolean {
 
 const urgency: Partial<Record<InstanceView['status'], number>> = { error: 0, unhealthy: 1 }
 
+/** A message that says only how it ended; that is told in words of the language. */
+const ONLY_EXIT = /^(exit code \d+|killed by signal \d+( \(\w+\))?|oom: passed memory_limit_mb=\d+|its runner process was lost|stopped)$/
+
 /** What is wrong, the worst first; instances that fail alike are told together. */
 export function troublesOf(service: ServiceView): Trouble[] {
   const found = new Map<string, Trouble>()
   for (const instance of service.instances.filter(isTroubled)) {
-    const message = instance.error_message ?? ''
     const exit = instance.status === 'unhealthy' ? undefined : instance.last_exit?.cause
+    const told = instance.error_message ?? ''
+    const message = exit && ONLY_EXIT.test(told) ? '' : told
     const key = JSON.stringify([instance.status, message, exit])
     const known = found.get(key)
     if (known) {

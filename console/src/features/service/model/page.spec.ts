@@ -44,7 +44,7 @@ describe('what can be asked of a service', () => {
 
   it('is to be tried at once if it does not run', () => {
     expect(of('error', 'running')).toEqual(['start', 'stop', 'scale'])
-    expect(of('unhealthy', 'running')).toContain('restart')
+    expect(of('unhealthy', 'running')).toEqual(['stop', 'restart', 'scale'])
   })
 
   it('is not a number of instances, if it runs elsewhere', () => {

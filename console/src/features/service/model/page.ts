@@ -26,8 +26,8 @@ export function placesOf(instance: Pick<InstanceView, 'active_connections'>, con
 export function possible(service: Pick<ServiceView, 'status' | 'desired' | 'source'>): { start: boolean; stop: boolean; restart: boolean; scale: boolean; talk: boolean } {
   const wanted = service.desired === 'running'
   return {
-    // What is wanted but broken may be tried at once, and not only when the manager does.
-    start: !wanted || service.status === 'error' || service.status === 'unhealthy',
+    // What has failed may be tried at once, and not only when the manager does.
+    start: !wanted || service.status === 'error',
     stop: wanted || service.status !== 'stopped',
     restart: wanted && service.status !== 'error',
     scale: service.source.kind !== 'external',
