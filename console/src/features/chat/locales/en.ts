@@ -16,6 +16,7 @@ export default {
     moved: 'Taken over',
     raw: 'Connected, raw',
   },
+  reconnecting: 'The connection is lost; reconnecting',
   session: 'Session',
   copySession: 'Copy the session id',
   answersFrom: 'Answered by',

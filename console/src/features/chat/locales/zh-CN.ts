@@ -18,6 +18,7 @@ const texts: typeof en = {
     moved: '已被接管',
     raw: '已连接（原始模式）',
   },
+  reconnecting: '连接已断开，正在重连',
   session: '会话',
   copySession: '复制会话 ID',
   answersFrom: '应答实例',

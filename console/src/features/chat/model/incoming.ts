@@ -27,7 +27,7 @@ function note(state: Conversation, event: AgentEvent, now: number, code: NoteCod
 }
 
 function fromManager(state: Conversation, event: AgentEvent, now: number): Conversation {
-  if (event.event === 'service_switched') return note(state, event, now, 'switched', 'info', { instance: asText(event.metadata.to) })
+  if (event.event === 'service_switched') return note(state, { ...event, content: '' }, now, 'switched', 'info', { instance: asText(event.metadata.to) })
   return note(state, event, now, 'notification', event.metadata.level === 'info' ? 'info' : 'warn')
 }
 
