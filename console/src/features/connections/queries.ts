@@ -53,15 +53,12 @@ export function useConnection(id: MaybeRefOrGetter<string>) {
   return useQuery({
     queryKey: computed(() => [keys.connections, 'one', toValue(id)]),
     queryFn: async () => {
-      try {
-        return await ask(api.GET('/api/v1/connections/{connection}', { params: { path: { connection: toValue(id) } } }))
-      } catch (error) {
-        if (asProblem(error).code === 'CONNECTION_NOT_FOUND') return null
-        throw error
-      }
+      // Looked for, not asked for: that one has closed is no error.
+      const page = await ask(api.GET('/api/v1/connections', { params: { query: { search: toValue(id), limit: 1 } } }))
+      return page.items.find(({ connection_id }) => connection_id === toValue(id)) ?? null
     },
     enabled: computed(() => toValue(id) !== ''),
-    refetchInterval: 2_000,
+    refetchInterval: ({ state }) => (state.data === null ? false : 2_000),
   })
 }
 

@@ -60,10 +60,12 @@ function systemError(state: Conversation, event: AgentEvent, now: number): Step 
   return only(note(state, event, now, 'systemError', 'bad', { code }))
 }
 
-const NOTICES: Record<string, NoteCode> = { state_lost: 'stateLost', events_lost: 'eventsLost', replay_gap: 'replayGap', turn_restarted: 'turnRestarted' }
+/** Notices that we have words of our own for. */
+const NOTICES: Partial<Record<string, NoteCode>> = { state_lost: 'stateLost', events_lost: 'eventsLost' }
 
 function notice(state: Conversation, event: AgentEvent, now: number): Step {
   const code = codeOf(event)
+  const known = NOTICES[code]
   const from = numberOf(event, 'from_seq') ?? 0
   const to = numberOf(event, 'to_seq') ?? 0
   switch (code) {
@@ -72,11 +74,11 @@ function notice(state: Conversation, event: AgentEvent, now: number): Step {
     case 'session_moved':
       return { state: { ...state, phase: 'moved' }, effects: [{ kind: 'close' }] }
     case 'replay_gap':
-      return only(note({ ...state, sequence: giveUp(state.sequence, to) }, event, now, 'replayGap', 'warn', { from, to }))
+      return only(note({ ...state, sequence: giveUp(state.sequence, to) }, { ...event, content: '' }, now, 'replayGap', 'warn', { from, to }))
     case 'turn_restarted':
       return only(restartTurn(state, now))
     default:
-      return only(note(state, event, now, NOTICES[code] ?? 'notice', code === '' ? 'info' : 'warn', { code, from, to }))
+      return only(known === undefined ? note(state, event, now, 'notice', code === '' ? 'info' : 'warn') : note(state, { ...event, content: '' }, now, known, 'warn', { from, to }))
   }
 }
 

@@ -64,18 +64,15 @@ export interface NoteItem {
 }
 
 export type NoteCode =
-  | 'resumed'
   | 'missing'
   | 'replayGap'
   | 'eventsLost'
   | 'stateLost'
-  | 'turnRestarted'
   | 'switched'
   | 'notification'
   | 'notice'
   | 'systemError'
   | 'agentError'
-  | 'routingFailed'
   | 'event'
 
 export interface RawItem {

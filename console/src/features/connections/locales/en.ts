@@ -5,7 +5,7 @@ export default {
   rows: 'Table of connections',
   columns: { client: 'Client', service: 'Service', instance: 'Instance', status: 'State', rule: 'Rule', age: 'Open for', activity: 'Last message', messages: 'Messages', traffic: 'Traffic', session: 'Session' },
   status: { active: 'Active', idle: 'Idle', closing: 'Closing' },
-  filters: { search: 'Search id, address, agent, rule', service: 'Service', status: 'State', rule: 'Rule', noRule: 'No rule', all: 'All', chips: 'Filters', instance: 'Instance {name}', strategy: 'Strategy {name}', removeFilter: 'Remove the filter {name}', clear: 'Clear the filters' },
+  filters: { search: 'Search id, address, agent, rule', service: 'Service', status: 'State', rule: 'Rule', noRule: 'No rule', all: 'All', instance: 'Instance {name}', strategy: 'Strategy {name}', removeFilter: 'Remove the filter {name}', clear: 'Clear the filters' },
   count: '{shown} of {total} connections',
   refresh: 'asked for every {n} s',
   empty: 'Nobody is connected',

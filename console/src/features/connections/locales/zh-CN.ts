@@ -7,7 +7,7 @@ const texts: typeof en = {
   rows: '连接表格',
   columns: { client: '客户端', service: '服务', instance: '实例', status: '状态', rule: '规则', age: '已打开', activity: '最近消息', messages: '消息数', traffic: '流量', session: '会话' },
   status: { active: '活跃', idle: '空闲', closing: '正在关闭' },
-  filters: { search: '搜索 ID、地址、客户端、规则', service: '服务', status: '状态', rule: '规则', noRule: '无规则', all: '全部', chips: '筛选条件', instance: '实例 {name}', strategy: '策略 {name}', removeFilter: '移除筛选 {name}', clear: '清除筛选' },
+  filters: { search: '搜索 ID、地址、客户端、规则', service: '服务', status: '状态', rule: '规则', noRule: '无规则', all: '全部', instance: '实例 {name}', strategy: '策略 {name}', removeFilter: '移除筛选 {name}', clear: '清除筛选' },
   count: '{shown} / {total} 个连接',
   refresh: '每 {n} 秒查询一次',
   empty: '没有人连接',
