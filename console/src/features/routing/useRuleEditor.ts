@@ -3,7 +3,7 @@ import { computed, nextTick, onScopeDispose, ref, watch } from 'vue'
 import { useI18n } from 'vue-i18n'
 import { onBeforeRouteLeave, onBeforeRouteUpdate, useRoute, useRouter } from 'vue-router'
 import { asProblem, type ApiProblem } from '@/api/problem'
-import type { FieldError } from '@/api/schema.gen'
+import type { FieldError, RuleView } from '@/api/schema.gen'
 import { faultsOf, sortErrors } from './model/check'
 import { draft } from './model/draft'
 import { emptyForm, readRule, same, writeRule, type RuleForm } from './model/form'
@@ -33,6 +33,8 @@ export function useRuleEditor() {
   const busy = ref(false)
   /** The key of what was sent: the same body again is the same rule, not a second one. */
   let sent = { body: '', key: '' }
+  /** The version that the form was filled with; what is read again later must not stand in for it. */
+  let version: string | null = null
   let left = false
 
   const rule = computed(() => stored.data.value?.body)
@@ -55,6 +57,11 @@ export function useRuleEditor() {
     forget()
   }
 
+  function beginWith(read: { body: RuleView; version: string | null }) {
+    version = read.version
+    begin(readRule(read.body))
+  }
+
   function forget() {
     placed.value = {}
     rest.value = []
@@ -66,7 +73,7 @@ export function useRuleEditor() {
     () => {
       if (ready.value) return
       if (name !== undefined) {
-        if (rule.value) begin(readRule(rule.value))
+        if (stored.data.value) beginWith(stored.data.value)
       } else if (rules.data.value || rules.error.value) {
         begin(draft(route.query, rules.data.value ?? [], { exampleName: (id) => t(`routing.examples.${id}.name`), copyName: (of) => t('routing.copyName', { name: of }) }))
       }
@@ -93,8 +100,7 @@ export function useRuleEditor() {
         if (sent.body !== text) sent = { body: text, key: newKey() }
         await createRule(body.value, sent.key)
       } else {
-        const version = options.overwrite ? null : (stored.data.value?.version ?? null)
-        await replaceRule(rule.value?.rule_id ?? name, version, body.value)
+        await replaceRule(rule.value?.rule_id ?? name, options.overwrite ? null : version, body.value)
       }
       left = true
       void refresh()
@@ -118,7 +124,7 @@ export function useRuleEditor() {
 
   async function reload() {
     const { data } = await stored.refetch()
-    if (data) begin(readRule(data.body))
+    if (data) beginWith(data)
   }
 
   async function mayLeave() {

@@ -62,7 +62,6 @@ export const editor = {
     partService: 'Service',
     partTag: 'Tag',
     total: '{total} of 100 %',
-    weights: 'Weights',
     weightMode: 'Weights',
     weightOwn: 'The services’ own',
     weightOne: 'One for all',
@@ -93,11 +92,7 @@ export const editor = {
     reload: 'Load theirs',
   },
   chips: {
-    add: 'Add {text}',
-    remove: 'Remove {text}',
     earlier: 'Move {text} earlier',
-    placeholder: 'Type and press Enter',
-    bad: '{text} does not fit',
   },
   faults: {
     name: 'Give the rule a name.',
@@ -110,8 +105,5 @@ export const editor = {
     regex: 'This is no expression that the manager knows. Look-around and references back are not possible.',
     total: 'The parts add up to {total} %, not to 100 %.',
     part: 'Say which service or tag.',
-  },
-  pictures: {
-    clients: 'Clients',
   },
 }

@@ -64,7 +64,6 @@ export const editor: typeof en = {
     partService: '服务',
     partTag: '标签',
     total: '{total} / 100 %',
-    weights: '权重',
     weightMode: '权重',
     weightOwn: '服务自己的权重',
     weightOne: '全部相同',
@@ -95,11 +94,7 @@ export const editor: typeof en = {
     reload: '加载对方的',
   },
   chips: {
-    add: '添加 {text}',
-    remove: '移除 {text}',
     earlier: '将 {text} 前移',
-    placeholder: '输入后按回车',
-    bad: '{text} 不符合要求',
   },
   faults: {
     name: '请为规则命名。',
@@ -112,8 +107,5 @@ export const editor: typeof en = {
     regex: '管理器不认识此表达式。不支持环视和反向引用。',
     total: '各份合计 {total} %，不是 100 %。',
     part: '请指明服务或标签。',
-  },
-  pictures: {
-    clients: '客户端',
   },
 }

@@ -40,7 +40,6 @@ export default {
   deleteRule: 'Delete rule {name}',
   copyName: '{name} copy',
   moved: '{name} is now tried at place {place} of {total}.',
-  moving: '{name}: place {place} of {total}',
   movedChanged: 'Order saved: the priority of {n} rule changed. | Order saved: the priorities of {n} rules changed.',
   orderConflict: 'Somebody changed a rule meanwhile. The order is as it was; look at it and move the rule again.',
   orderFailed: 'The order could not be saved and is as it was: {why}',

@@ -41,7 +41,6 @@ const texts: typeof en = {
   deleteRule: '删除规则 {name}',
   copyName: '{name} 副本',
   moved: '{name} 现在在第 {place} 位被尝试，共 {total} 条。',
-  moving: '{name}：第 {place} 位，共 {total} 位',
   movedChanged: '顺序已保存：更改了 {n} 条规则的优先级。',
   orderConflict: '期间有人更改了规则。顺序保持原样；请查看后再次移动。',
   orderFailed: '无法保存顺序，已恢复原样：{why}',

@@ -1,7 +1,7 @@
 /** A client that is only thought of: from the address of the page to what the API is asked. Pure. */
 import type { ExplainRequest, NewRule } from '@/api/schema.gen'
 
-export interface Pair {
+interface Pair {
   name: string
   value: string
 }
