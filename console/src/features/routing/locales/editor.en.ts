@@ -19,7 +19,7 @@ export const editor = {
     condition: 'Condition {n}',
     removeCondition: 'Remove condition {n}',
     field: 'Look at',
-    fieldName: 'Name',
+    fieldName: 'Its name',
     operator: 'How',
     value: 'Value',
     example: 'for example {example}',

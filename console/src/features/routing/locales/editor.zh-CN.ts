@@ -21,7 +21,7 @@ export const editor: typeof en = {
     condition: '条件 {n}',
     removeCondition: '移除条件 {n}',
     field: '查看',
-    fieldName: '名称',
+    fieldName: '它的名称',
     operator: '方式',
     value: '值',
     example: '例如 {example}',
