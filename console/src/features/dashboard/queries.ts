@@ -4,13 +4,10 @@ import { api, ask } from '@/api/client'
 import { keys, queryClient } from '@/api/queries'
 import type { Aggregate, Notification } from '@/api/schema.gen'
 import { refreshOf, spanOf, type Range } from './model/series'
+import { overviewQuery } from './overview'
 
 export function useOverview() {
-  return useQuery({
-    queryKey: [keys.stats, 'overview'],
-    queryFn: () => ask(api.GET('/api/v1/stats/overview')),
-    refetchInterval: 5_000,
-  })
+  return useQuery({ ...overviewQuery, refetchInterval: 5_000 })
 }
 
 /** A metric over time. */
