@@ -13,7 +13,7 @@ interface Part {
 }
 
 export type LineName = 'connections' | 'sessions' | 'in' | 'out' | 'failed' | 'completed' | 'median' | 'p90' | 'cpu' | 'memory' | 'restarts'
-export type ChartName = 'connections' | 'sessions' | 'messages' | 'errors' | 'firstResponse' | 'cpu' | 'memory' | 'restarts'
+type ChartName = 'connections' | 'sessions' | 'messages' | 'errors' | 'firstResponse' | 'cpu' | 'memory' | 'restarts'
 
 export interface Chart {
   name: ChartName

@@ -4,7 +4,7 @@ import type { Tone } from '@/ui/StatusTag.vue'
 
 /** States in the order in which the bar shows them: what works first, then what does not. */
 export const barStates = ['running', 'starting', 'stopping', 'unhealthy', 'error', 'stopped'] as const
-export type BarState = (typeof barStates)[number]
+type BarState = (typeof barStates)[number]
 
 /** A part of the bar of services. */
 export interface Segment {
