@@ -1,3 +1,4 @@
+// @vitest-environment jsdom
 import { beforeAll, describe, expect, it } from 'vitest'
 import { i18n, useLanguage } from '@/app/i18n'
 import { asSaid, conditionPieces, fieldText, phrase, sentence, textOf, whenPieces, type SaidRule, type Translate } from './sentence'
