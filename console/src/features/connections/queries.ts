@@ -58,6 +58,7 @@ export function useConnection(id: MaybeRefOrGetter<string>) {
       return page.items.find(({ connection_id }) => connection_id === toValue(id)) ?? null
     },
     enabled: computed(() => toValue(id) !== ''),
+    staleTime: 0,
     refetchInterval: ({ state }) => (state.data === null ? false : 2_000),
   })
 }
