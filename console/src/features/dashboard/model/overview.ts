@@ -3,7 +3,7 @@ import type { Attention, Overview, Recent, Severity } from '@/api/schema.gen'
 import type { Tone } from '@/ui/StatusTag.vue'
 
 /** States in the order in which the bar shows them: what works first, then what does not. */
-export const barStates = ['running', 'starting', 'stopping', 'unhealthy', 'error', 'stopped'] as const
+const barStates = ['running', 'starting', 'stopping', 'unhealthy', 'error', 'stopped'] as const
 type BarState = (typeof barStates)[number]
 
 /** A part of the bar of services. */
