@@ -81,6 +81,7 @@ fn check_taken(bytes: &[u8], what: &str) {
         client: ([192, 0, 2, 1], 5000).into(),
         strategy: String::new(),
         rule: None,
+        pool: None,
         head_len: bytes.len(),
         attempt: 0,
     };

@@ -841,6 +841,7 @@ export interface components {
             last_activity: string;
             /** @description Messages either way. */
             message_count: number;
+            pool?: components["schemas"]["PoolKind"] | null;
             /** @description How it was routed; none: it came to the instance's own port. */
             routing_strategy?: string | null;
             /** @description The rule that routed it, if one did. */
@@ -1634,6 +1635,7 @@ export interface components {
                 last_activity: string;
                 /** @description Messages either way. */
                 message_count: number;
+                pool?: components["schemas"]["PoolKind"] | null;
                 /** @description How it was routed; none: it came to the instance's own port. */
                 routing_strategy?: string | null;
                 /** @description The rule that routed it, if one did. */
@@ -3286,6 +3288,7 @@ export interface operations {
                      *           "instance": "weather-0",
                      *           "last_activity": "2026-01-02T04:05:06Z",
                      *           "message_count": 210,
+                     *           "pool": "default",
                      *           "routing_strategy": "round_robin",
                      *           "rule": null,
                      *           "session_id": "s-1",
@@ -3338,6 +3341,7 @@ export interface operations {
                      *       "instance": "weather-0",
                      *       "last_activity": "2026-01-02T04:05:06Z",
                      *       "message_count": 210,
+                     *       "pool": "default",
                      *       "routing_strategy": "round_robin",
                      *       "rule": null,
                      *       "session_id": "s-1",
@@ -5275,6 +5279,7 @@ export interface operations {
                      *           "instance": "weather-0",
                      *           "last_activity": "2026-01-02T04:05:06Z",
                      *           "message_count": 210,
+                     *           "pool": "default",
                      *           "routing_strategy": "round_robin",
                      *           "rule": null,
                      *           "session_id": "s-1",

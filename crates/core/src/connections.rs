@@ -265,6 +265,7 @@ impl Row {
             instance: self.instance.to_string(),
             routing_strategy: connection.strategy.clone(),
             rule: connection.rule.clone(),
+            pool: connection.pool,
             status: self.status(now),
             connected_at: connection.connected_at,
             last_activity: connection.last_activity,

@@ -4,7 +4,7 @@ use crate::config::ServiceConfig;
 use crate::health::Health;
 use crate::ids::{ConnectionId, ServiceId};
 use crate::instance::{Exit, InstanceState};
-use crate::routing::Rule;
+use crate::routing::{PoolKind, Rule};
 use crate::service::{Desired, Source};
 use crate::wire::sessions::SessionTotals;
 use crate::wire::sums::{Peaks, Totals, Traffic};
@@ -265,6 +265,8 @@ pub struct ConnectionView {
     pub routing_strategy: Option<String>,
     /// The rule that routed it, if one did.
     pub rule: Option<String>,
+    /// How its request came to those who might serve it; none: it came to the instance's own port, or by a version that did not say.
+    pub pool: Option<PoolKind>,
     /// What it is doing.
     pub status: ConnectionStatus,
     /// When it was opened.

@@ -214,6 +214,7 @@ impl Inner {
             user_agent: connection.user_agent.clone(),
             strategy: connection.strategy.clone(),
             rule: connection.rule.clone(),
+            pool: connection.pool,
             unread: 0,
             so_far: Some(Box::new(connection.clone())),
             from: Some(self.config.instance.clone()),

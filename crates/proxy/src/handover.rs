@@ -11,7 +11,7 @@ use crate::head;
 use crate::journey::{Journey, is_failure};
 use crate::route;
 use crate::thread::Thread;
-use myagent_core::routing::{RoutedInstance, RoutingSnapshot, Strategy};
+use myagent_core::routing::{PoolKind, RoutedInstance, RoutingSnapshot, Strategy};
 use myagent_core::wire::handover::{Down, Offer, Refusal, Up, decode, encode};
 use myagent_core::{ConnectionId, InstanceKey, StartId};
 use myagent_handover::{Channel, Received};
@@ -84,6 +84,8 @@ pub(crate) struct Reason {
     pub(crate) strategy: Strategy,
     /// The name of the rule that matched.
     pub(crate) rule: Option<String>,
+    /// How it came to the pool that the instance is of.
+    pub(crate) pool: PoolKind,
     /// Which offer of this client it is.
     pub(crate) attempt: u32,
     /// The session that the client names.
@@ -287,6 +289,7 @@ fn offer_of(client: &Client, why: &Reason) -> Down {
         client: client.peer,
         strategy: why.strategy.to_string(),
         rule: why.rule.clone(),
+        pool: Some(why.pool),
         head_len: client.head_len,
         attempt: why.attempt,
     })

@@ -12,7 +12,7 @@ use crate::refuse::{self, Refused};
 use crate::thread::Thread;
 use crate::ticks::{Counting, Peeking};
 use myagent_core::front_door::Turned;
-use myagent_core::routing::{Decision, PoolId, Ticks, decide};
+use myagent_core::routing::{Choice, Decision, PoolId, Ticks, decide};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -188,7 +188,8 @@ fn decide_by(thread: &Thread, client: &Client, journey: &Journey, ticks: &dyn Ti
                 Decision::Go(choice) => {
                     let rule = choice.rule.map(|rule| rule.spec.name.clone());
                     let session = context.target.session_id.as_deref().map(str::to_owned);
-                    let why = Reason { strategy: choice.strategy, rule, attempt: journey.count, session };
+                    let Choice { strategy, kind: pool, .. } = choice;
+                    let why = Reason { strategy, rule, pool, attempt: journey.count, session };
                     Step::Offer(thread.runners.link(choice.instance), why, choice.pool)
                 }
                 Decision::Wait { reason, pool } => Step::Wait(reason, pool),

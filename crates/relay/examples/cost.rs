@@ -87,6 +87,7 @@ fn main() -> Outcome {
         client: address,
         strategy: "round_robin".to_owned(),
         rule: None,
+        pool: None,
         head_len: HEAD.len(),
         attempt: 0,
     };

@@ -11,7 +11,7 @@ mod tests;
 
 pub use entry::{Entry, Place};
 
-use entry::{Counters, State};
+use entry::{Counters, Route, State};
 use jiff::Timestamp;
 use left::Left;
 use myagent_core::wire::control::{Closed, Report, Usage};
@@ -124,7 +124,7 @@ impl Table {
 
     /// Enters a connection that was handed over. It is open until the entry is closed or dropped.
     pub fn open(&self, offer: &Offer, user_agent: Option<String>) -> Entry {
-        let route = (Some(offer.strategy.as_str()), offer.rule.as_deref());
+        let route = Route { strategy: Some(&offer.strategy), rule: offer.rule.as_deref(), pool: offer.pool };
         let state = self.state(offer.connection_id, offer.client, user_agent, route);
         self.count(&state);
         self.enter(state)
@@ -132,14 +132,15 @@ impl Table {
 
     /// Enters a connection that came to the runner's own port.
     pub fn open_direct(&self, id: ConnectionId, client: SocketAddr, user_agent: Option<String>) -> Entry {
-        let state = self.state(id, client, user_agent, (None, None));
+        let state = self.state(id, client, user_agent, Route::default());
         self.count(&state);
         self.enter(state)
     }
 
     /// Enters a connection that came from another runner, which has counted it.
     pub fn open_moved(&self, moved: &Moved) -> Entry {
-        let route = (moved.strategy.as_deref(), moved.rule.as_deref());
+        let (strategy, rule) = (moved.strategy.as_deref(), moved.rule.as_deref());
+        let route = Route { strategy, rule, pool: moved.pool };
         let mut state = self.state(moved.connection_id, moved.client, moved.user_agent.clone(), route);
         if let Some(so_far) = &moved.so_far {
             state.go_on(so_far);
@@ -153,9 +154,9 @@ impl Table {
         id: ConnectionId,
         client: SocketAddr,
         user_agent: Option<String>,
-        route: (Option<&str>, Option<&str>),
+        route: Route<'_>,
     ) -> State {
-        let traffic = route.1.map(|rule| self.traffic(rule));
+        let traffic = route.rule.map(|rule| self.traffic(rule));
         State::new(id, client, user_agent, route, traffic, self.inner.clock.now())
     }
 

@@ -144,6 +144,7 @@ mod tests {
             user_agent: None,
             strategy: None,
             rule: None,
+            pool: None,
             connected_at: Timestamp::UNIX_EPOCH,
             last_activity: Timestamp::UNIX_EPOCH,
             messages_in: 0,

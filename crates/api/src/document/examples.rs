@@ -181,7 +181,7 @@ fn clients() -> Vec<(&'static str, Value)> {
             json!({
                 "connection_id": CONNECTION_ID, "session_id": "s-1", "client_ip": "192.0.2.7", "client_port": 50_000,
                 "user_agent": "Example/1.0", "target_service_id": SERVICE_ID, "instance": "weather-0",
-                "routing_strategy": "round_robin", "rule": null, "status": "active", "connected_at": THEN,
+                "routing_strategy": "round_robin", "rule": null, "pool": "default", "status": "active", "connected_at": THEN,
                 "last_activity": NOW, "bytes_sent": 65_536, "bytes_received": 2048, "message_count": 210,
             }),
         ),

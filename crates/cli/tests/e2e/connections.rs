@@ -121,6 +121,7 @@ async fn connections_are_listed_filtered_and_found() -> Result<()> {
         "instance",
         "last_activity",
         "message_count",
+        "pool",
         "routing_strategy",
         "rule",
         "session_id",
@@ -131,7 +132,8 @@ async fn connections_are_listed_filtered_and_found() -> Result<()> {
     assert_eq!(fields.iter().copied().collect::<BTreeSet<_>>(), BTreeSet::from(expected));
     assert_eq!((&one["session_id"], &one["client_ip"]), (&json!(session), &json!("127.0.0.1")));
     assert_eq!((&one["instance"], &one["status"]), (&json!(format!("{kind}-0")), &json!("active")));
-    assert_eq!((&one["routing_strategy"], &one["rule"]), (&json!("round_robin"), &Value::Null));
+    let route = json!([one["routing_strategy"], one["rule"], one["pool"]]);
+    assert_eq!(route, json!(["round_robin", null, "service"]));
     assert!(one["bytes_sent"].as_u64() > one["bytes_received"].as_u64(), "{one}");
 
     // Filters and pages.
@@ -391,6 +393,7 @@ async fn a_connection_that_moves_is_one_and_counts_once() -> Result<()> {
     };
     let moved = wait_for(PATIENCE, "two connections, one of them moved", right).await;
     assert!(moved["message_count"].as_u64() >= Some(2), "{moved}");
+    assert_eq!(moved["pool"], Value::Null);
     let id = moved["connection_id"].as_str().context("an id")?;
     let (_, answer) = scene
         .send("POST", "/api/v1/notifications", Some(&json!({"message": "hello", "connection_id": id})))

@@ -296,6 +296,10 @@ async fn a_rolling_restart_is_noticed_by_nobody() -> Result<()> {
         crowd.check()?;
     }
     talk.settled(3, count).await;
+    // How they came is still known.
+    let all = talk.manager.json(&["connections", "--limit", "1000"]).await?;
+    let all = all.as_array().context("a list")?;
+    ensure!(all.len() == count && all.iter().all(|one| one["pool"] == "service"), "{all:?}");
     let after = talk.runners().await?;
     assert!(after.iter().all(|runner| !before.contains(runner)), "{before:?} and {after:?}");
     let clients = crowd.end().await?;

@@ -401,6 +401,65 @@ async fn rules_change_while_clients_are_connected() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_first_rule_of_a_fleet_is_tried_out_on_those_who_named_nothing_themselves() -> Result<()> {
+    let manager = manager()?;
+    let mut server = manager.up().await?;
+    let agent = Agent::start().await?;
+    agent.service(&manager, "phones", &["--tags", "mobile"]).await?;
+    agent.service(&manager, "rest", &[]).await?;
+    let proxy = server.address("proxy")?;
+    let (mut open, mut at_rest) = (Vec::new(), 0);
+    for (path, pool) in [
+        ("/", "default"),
+        ("/", "default"),
+        ("/?routing_hint=random", "default"),
+        ("/s/rest/", "service"),
+        ("/?tag=mobile", "tags"),
+    ] {
+        let (stream, instance) = Caller::new(path, &[]).connect(proxy).await?;
+        at_rest += u64::from(pool == "default" && instance == "rest-0");
+        open.push((stream, pool));
+    }
+    let rule = json!({"rule": {"name": "mobile", "target_tags": ["mobile"], "conditions": [
+        {"field": "client_ip", "operator": "ip_in_range", "value": "127.0.0.0/8"}]}});
+    for is_killed in [false, true] {
+        if is_killed {
+            // The next manager knows it from the runners.
+            server.signal(Signal::KILL);
+            server.wait().await?;
+            server = manager.up().await?;
+        }
+        let reported = async || {
+            let all = manager.json(&["connections"]).await.ok()?.as_array()?.clone();
+            (all.len() == open.len()).then_some(all)
+        };
+        let reported = wait_for(PATIENCE, "the connections", reported).await;
+        let mut pools: Vec<_> = reported.iter().filter_map(|one| one["pool"].as_str()).collect();
+        pools.sort_unstable();
+        assert_eq!(pools, ["default", "default", "default", "service", "tags"]);
+        let api = server.address("api")?;
+        let answer =
+            http::request(api, "POST", "/api/v1/routing/rules/dry-run", Some(&rule)).await?.json()?;
+        let found = json!([answer["matched"], answer["would_move"], answer["undecided"]]);
+        assert_eq!(found, json!([3, at_rest, 0]), "{answer}");
+        let because = |outcome: &str| -> BTreeSet<&str> {
+            let samples = answer["samples"].as_array().into_iter().flatten();
+            samples
+                .filter(|one| one["outcome"] == outcome)
+                .filter_map(|one| one["because"].as_str())
+                .collect()
+        };
+        assert_eq!(because("matched"), BTreeSet::from(["all its conditions hold"]));
+        let named = [
+            "it asked for tags itself, and no rule is asked about it",
+            "it named its service itself, and no rule is asked about it",
+        ];
+        assert_eq!(because("not_matched"), BTreeSet::from(named));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_rule_is_tried_out_on_those_who_are_connected() -> Result<()> {
     let manager = manager()?;
     let server = manager.up().await?;
@@ -414,7 +473,7 @@ async fn a_rule_is_tried_out_on_those_who_are_connected() -> Result<()> {
         Caller::new("/", &[PHONE]),
         Caller::new("/", &[PHONE]),
         Caller::new("/", &[("User-Agent", "Desktop")]),
-        // It names its service itself, which nobody remembers.
+        // It names its service itself, and no rule is asked.
         Caller::new("/s/rest/", &[PHONE]),
     ] {
         let (stream, instance) = caller.connect(proxy).await?;
@@ -442,13 +501,13 @@ async fn a_rule_is_tried_out_on_those_who_are_connected() -> Result<()> {
     };
     let rule = |conditions: Value| json!({"name": "mobile", "priority": 10, "target_tags": ["mobile"], "conditions": conditions});
     let phones = json!([{"field": "user_agent", "operator": "contains", "value": "Mobile"}]);
-    let answer = check(json!({"rule": rule(phones.clone())}), [2, 2, 1]).await?;
+    let answer = check(json!({"rule": rule(phones.clone())}), [2, 2, 0]).await?;
     assert_eq!(answer["by_service"], json!({"rest": 2}));
     let first = &answer["samples"][0];
     assert_eq!((&first["moves"], &first["rule"]), (&json!(true), &json!("default")));
     assert_eq!(first["would"], json!({"rule": "mobile", "services": ["phones"]}));
     let tier = json!([{"field": "header.x-tier", "operator": "equals", "value": "vip"}]);
-    let answer = check(json!({"rule": rule(tier)}), [0, 0, 4]).await?;
+    let answer = check(json!({"rule": rule(tier)}), [0, 0, 3]).await?;
     let because = answer["samples"][0]["because"].as_str().unwrap_or_default();
     assert!(because.starts_with("header.x-tier is not kept of a connection"), "{answer}");
     // In place of the one that there is, and switched off, it wins nobody, and anybody may serve the others.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::ServiceId;
+use crate::routing::PoolKind;
 use crate::wire::control::Closed;
 use uuid::Uuid;
 
@@ -28,6 +29,7 @@ fn connection(number: u128) -> Connection {
         user_agent: Some(format!("Robot/{}", number % 2)),
         strategy: Some("round_robin".to_owned()),
         rule: number.is_multiple_of(2).then(|| "even".to_owned()),
+        pool: Some(if number.is_multiple_of(2) { PoolKind::Rule } else { PoolKind::Default }),
         connected_at: at(number as i64),
         last_activity: at(number as i64),
         messages_in: number as u64,
@@ -112,7 +114,8 @@ fn a_view_has_what_is_known_and_the_status_follows_the_time() {
     assert_eq!((view.instance.as_str(), view.target_service_id), ("weather-0", WEATHER));
     assert_eq!((view.client_ip, view.client_port), ("10.0.0.1".parse().unwrap(), 1004));
     assert_eq!((view.bytes_sent, view.bytes_received, view.message_count), (996, 10, 5));
-    assert_eq!((view.rule.as_deref(), view.status), (Some("even"), ConnectionStatus::Active));
+    assert_eq!((view.rule.as_deref(), view.pool), (Some("even"), Some(PoolKind::Rule)));
+    assert_eq!(view.status, ConnectionStatus::Active);
     assert_eq!(table.get(id(4), at(64)).unwrap().status, ConnectionStatus::Idle);
     table.set_closing(id(4));
     // What it says meanwhile does not open it again.

@@ -2,7 +2,8 @@
 //!
 //! Of a connection only a part of its request is kept. A condition on the rest neither holds nor fails, it is *open*; so a rule
 //! matches, does not, or is undecided, and that is counted rather than guessed. One condition that fails decides, whatever is open beside
-//! it. What a client named itself is not kept either: if no rule chose its service, it may be that none was asked.
+//! it. What a client named itself is not kept, but that it did is ([`PoolKind`]), and then no rule is asked. Only a runner of the version
+//! before does not say that: if no rule chose the service then, it may be that none was asked.
 
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,7 @@ mod tests;
 use super::context::Context;
 use super::field::Field;
 use super::plan::{PlannedRule, Test};
-use super::pool::Pool;
+use super::pool::{Pool, PoolKind};
 use super::rule::Rule;
 use super::snapshot::RoutingSnapshot;
 use super::strategy::Strategy;
@@ -242,20 +243,30 @@ impl Kept {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Yes,
-    /// No rule chose its service: none matched, or it named what it wants itself.
+    /// No rule chose its service, and nobody says whether none matched, or it named what it wants itself.
     Perhaps,
     No(&'static str),
 }
 
 impl Asked {
     fn about(connection: &ConnectionView) -> Self {
+        let goes_on = Self::No("it goes on with its session, and no rule is asked about it");
+        match connection.pool {
+            Some(PoolKind::Service) => {
+                return Self::No("it named its service itself, and no rule is asked about it");
+            }
+            Some(PoolKind::Tags) => {
+                return Self::No("it asked for tags itself, and no rule is asked about it");
+            }
+            Some(PoolKind::Session) => return goes_on,
+            Some(PoolKind::Rule | PoolKind::Default) => return Self::Yes,
+            None => {}
+        }
         match (&connection.rule, connection.routing_strategy.as_deref()) {
             (Some(_), _) => Self::Yes,
             (None, None) => Self::No("it came to the instance's own port, past all rules"),
             // Without a rule there is no list to take the first of; only the owner of a session is chosen so.
-            (None, Some(strategy)) if strategy.parse() == Ok(Strategy::Manual) => {
-                Self::No("it goes on with its session, and no rule is asked about it")
-            }
+            (None, Some(strategy)) if strategy.parse() == Ok(Strategy::Manual) => goes_on,
             (None, Some(_)) => Self::Perhaps,
         }
     }
@@ -391,7 +402,7 @@ impl Runner<'_> {
         }
         if judged.asked == Asked::Perhaps {
             reasons.push(
-                "it came by no rule: if it named its service or tags itself, which is not kept, no rule is asked"
+                "it came by no rule: if it named its service or tags itself, which its runner does not say, no rule is asked"
                     .to_owned(),
             );
         }

@@ -5,6 +5,7 @@
 
 use crate::ids::{ConnectionId, ServiceId, StartId};
 use crate::instance::Exit;
+use crate::routing::PoolKind;
 use crate::wire::sessions::SessionTotals;
 use crate::wire::sums::{Sums, Totals, Traffic};
 use jiff::Timestamp;
@@ -349,6 +350,9 @@ pub struct Connection {
     pub strategy: Option<String>,
     /// The rule that routed it.
     pub rule: Option<String>,
+    /// How it came to the pool of its first instance; none: it came directly, or the runner or the front door is of the version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolKind>,
     /// When.
     pub connected_at: Timestamp,
     /// Last data message either way.
@@ -460,5 +464,23 @@ mod tests {
         assert_eq!(report.session_totals, None);
         assert_eq!(report.take_sums().totals.sessions, 4);
         assert_eq!(report.take_sums(), Sums::default());
+    }
+
+    #[test]
+    fn a_connection_of_a_runner_that_does_not_know_its_pool_can_be_read() {
+        let line = r#"{"connection_id":"00000000-0000-0000-0000-000000000000","session_id":null,"client":"127.0.0.1:5000",
+            "user_agent":null,"strategy":"round_robin","rule":null,"connected_at":"2026-01-02T03:04:05Z",
+            "last_activity":"2026-01-02T03:04:05Z","messages_in":1,"messages_out":2,"bytes_in":3,"bytes_out":4}"#;
+        let one: Connection = serde_json::from_str(line).unwrap();
+        assert_eq!((one.strategy.as_deref(), one.pool), (Some("round_robin"), None));
+        // Nor is it told of something that it does not know.
+        assert_eq!(
+            serde_json::to_value(&one).unwrap(),
+            serde_json::from_str::<serde_json::Value>(line).unwrap()
+        );
+        let known = Connection { pool: Some(PoolKind::Service), ..one };
+        let text = serde_json::to_string(&known).unwrap();
+        assert!(text.contains(r#""rule":null,"pool":"service","#), "{text}");
+        assert_eq!(serde_json::from_str::<Connection>(&text).unwrap(), known);
     }
 }

@@ -12,6 +12,7 @@
 //! heard [`Up::Taken`], which is said before the socket is touched (`docs/design/failover.md`).
 
 use crate::ids::ConnectionId;
+use crate::routing::PoolKind;
 use crate::wire::control::Connection;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,9 @@ pub struct Moved {
     /// Rule that matched, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// How it came to the pool of the first instance; none: it came directly, or by a version that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolKind>,
     /// Bytes that are unread, at most [`MAX_UNREAD`].
     pub unread: usize,
     /// What it was until now; none from a runner of an earlier version.
@@ -141,6 +145,9 @@ pub struct Offer {
     /// Rule that matched, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// How it came to the pool that this instance is of; none from a front door of the version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolKind>,
     /// Length of the request head in the raw bytes; the rest was read after it.
     pub head_len: usize,
     /// How many runners have given this client back already.
@@ -271,6 +278,7 @@ mod tests {
             client: "127.0.0.1:5000".parse().unwrap(),
             strategy: "round_robin".to_owned(),
             rule: None,
+            pool: None,
             head_len,
             attempt: 0,
         }
@@ -287,6 +295,19 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_of_the_version_before_can_be_read_and_says_nothing_of_the_pool() {
+        let text = r#"{"type":"offer","connection_id":"00000000-0000-0000-0000-000000000000","client":"127.0.0.1:5000",
+            "strategy":"round_robin","head_len":4,"attempt":0}"#;
+        let down = Down::Offer(offer(4));
+        assert_eq!(serde_json::from_str::<Down>(text).unwrap(), down);
+        assert!(!serde_json::to_string(&down).unwrap().contains("pool"));
+        let known = Down::Offer(Offer { pool: Some(PoolKind::Default), ..offer(4) });
+        let text = serde_json::to_string(&known).unwrap();
+        assert!(text.contains(r#""pool":"default""#), "{text}");
+        assert_eq!(serde_json::from_str::<Down>(&text).unwrap(), known);
+    }
+
+    #[test]
     fn runners_talk_among_themselves() {
         let moved = Moved {
             connection_id: ConnectionId(Uuid::nil()),
@@ -294,6 +315,7 @@ mod tests {
             user_agent: None,
             strategy: Some("round_robin".to_owned()),
             rule: None,
+            pool: Some(PoolKind::Tags),
             unread: 7,
             so_far: None,
             from: None,

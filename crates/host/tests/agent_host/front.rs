@@ -90,6 +90,7 @@ async fn handed_over(rest: &[u8]) -> (Taken, TcpStream) {
         client: address,
         strategy: "round_robin".to_owned(),
         rule: None,
+        pool: None,
         head_len: head.len(),
         attempt: 0,
     };

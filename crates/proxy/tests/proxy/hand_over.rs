@@ -1,7 +1,7 @@
 //! Who gets a client, and what happens when that runner cannot serve it.
 
 use crate::kit::*;
-use myagent_core::routing::RoutingSnapshot;
+use myagent_core::routing::{PoolKind, RoutingSnapshot};
 use myagent_core::wire::handover::Refusal;
 use myagent_proxy::{ProxyConfig, ProxyEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +18,7 @@ async fn a_client_arrives_with_its_head_and_what_came_behind_it() {
     assert_eq!(arrived.rest, b"first frames");
     assert_eq!(arrived.offer.client, client.local_addr().unwrap());
     assert_eq!((arrived.offer.strategy.as_str(), arrived.offer.attempt), ("round_robin", 0));
+    assert_eq!(arrived.offer.pool, Some(PoolKind::Service));
     let mut taken = arrived.take().await;
     assert_connected(&mut client, &mut taken).await;
 

@@ -1,7 +1,7 @@
 //! What the door knows of loads and requests decides who gets a client.
 
 use crate::kit::*;
-use myagent_core::routing::{RoutedInstance, RoutedService, RoutingSnapshot, Strategy};
+use myagent_core::routing::{PoolKind, RoutedInstance, RoutedService, RoutingSnapshot, Strategy};
 use myagent_core::wire::handover::Refusal;
 use myagent_proxy::{ProxyConfig, ProxyEvent};
 
@@ -117,6 +117,7 @@ async fn the_snapshot_names_the_strategy_and_a_client_may_hint_at_another() {
         let mut client = door.client("/").await;
         let arrived = free.next().await;
         assert_eq!(arrived.offer.strategy, "least_connections");
+        assert_eq!(arrived.offer.pool, Some(PoolKind::Default));
         assert_connected(&mut client, &mut arrived.take().await).await;
     }
     assert!(busy.is_idle());

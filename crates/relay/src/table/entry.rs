@@ -3,6 +3,7 @@
 use super::Inner;
 use jiff::Timestamp;
 use myagent_core::ConnectionId;
+use myagent_core::routing::PoolKind;
 use myagent_core::wire::control::Connection;
 use myagent_core::wire::sums::Traffic;
 use std::cell::{Cell, RefCell};
@@ -30,12 +31,21 @@ pub(super) struct Counters {
     pub(super) bytes_out: u64,
 }
 
+/// How the front door chose the instance of a connection; nothing: it came to the runner's own port.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Route<'a> {
+    pub(super) strategy: Option<&'a str>,
+    pub(super) rule: Option<&'a str>,
+    pub(super) pool: Option<PoolKind>,
+}
+
 pub(super) struct State {
     pub(super) id: ConnectionId,
     client: SocketAddr,
     user_agent: Option<Box<str>>,
     strategy: Option<Box<str>>,
     rule: Option<Box<str>>,
+    pool: Option<PoolKind>,
     session: RefCell<Option<Box<str>>>,
     pub(super) connected_at: Timestamp,
     pub(super) last_activity: Cell<Timestamp>,
@@ -80,7 +90,7 @@ impl State {
         id: ConnectionId,
         client: SocketAddr,
         user_agent: Option<String>,
-        (strategy, rule): (Option<&str>, Option<&str>),
+        Route { strategy, rule, pool }: Route<'_>,
         traffic: Option<Rc<Cell<Traffic>>>,
         now: Timestamp,
     ) -> Self {
@@ -90,6 +100,7 @@ impl State {
             user_agent: user_agent.map(|text| cut(&text, MAX_TEXT).into()),
             strategy: strategy.map(Into::into),
             rule: rule.map(Into::into),
+            pool,
             session: RefCell::default(),
             connected_at: now,
             last_activity: Cell::new(now),
@@ -155,6 +166,7 @@ impl State {
             user_agent: self.user_agent.as_deref().map(str::to_owned),
             strategy: self.strategy.as_deref().map(str::to_owned),
             rule: self.rule.as_deref().map(str::to_owned),
+            pool: self.pool,
             connected_at: self.connected_at,
             last_activity: self.last_activity.get(),
             messages_in,

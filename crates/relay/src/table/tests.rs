@@ -1,6 +1,7 @@
 //! The table with a clock that is set and a paused runtime.
 
 use super::*;
+use myagent_core::routing::PoolKind;
 use std::sync::Mutex;
 use tokio::time::advance;
 
@@ -28,6 +29,7 @@ fn offer(number: u128) -> Offer {
         client: "192.0.2.7:5000".parse().unwrap(),
         strategy: "round_robin".to_owned(),
         rule: Some("vip".to_owned()),
+        pool: Some(PoolKind::Rule),
         head_len: 0,
         attempt: 0,
     }
@@ -65,12 +67,12 @@ async fn reports_say_what_changed() {
     assert_eq!(connection.session_id.as_deref(), Some("s-1"));
     assert_eq!(connection.user_agent.as_deref(), Some("browser"));
     assert_eq!(
-        (connection.strategy.as_deref(), connection.rule.as_deref()),
-        (Some("round_robin"), Some("vip"))
+        (connection.strategy.as_deref(), connection.rule.as_deref(), connection.pool),
+        (Some("round_robin"), Some("vip"), Some(PoolKind::Rule))
     );
     assert_eq!(connection.last_activity, Timestamp::from_second(60).unwrap());
     assert_eq!(report.open[1].bytes_in, 3);
-    assert_eq!(report.open[1].strategy, None);
+    assert_eq!((&report.open[1].strategy, report.open[1].pool), (&None, None));
     assert_eq!(report.open[1].last_activity, Timestamp::UNIX_EPOCH);
     assert_eq!((report.totals.messages_in, report.totals.bytes_in, report.totals.bytes_out), (2, 33, 5));
 
@@ -259,6 +261,7 @@ async fn a_connection_that_moves_is_counted_once_and_goes_on_counting() {
         user_agent: so_far.user_agent.clone(),
         strategy: so_far.strategy.clone(),
         rule: so_far.rule.clone(),
+        pool: so_far.pool,
         unread: 0,
         so_far: Some(Box::new(so_far.clone())),
         from: None,
@@ -272,6 +275,7 @@ async fn a_connection_that_moves_is_counted_once_and_goes_on_counting() {
     let connection = &report.open[0];
     assert_eq!((connection.messages_in, connection.bytes_in, connection.moves), (2, 17, 1));
     assert_eq!((connection.connected_at, connection.events), (so_far.connected_at, true));
+    assert_eq!((connection.rule.as_deref(), connection.pool), (Some("vip"), Some(PoolKind::Rule)));
     // What the other one has counted is not counted again.
     assert_eq!((report.totals.connections, report.totals.messages_in, report.totals.bytes_in), (0, 1, 7));
     assert_eq!((report.rules["vip"].connections, report.rules["vip"].bytes_in), (0, 7));

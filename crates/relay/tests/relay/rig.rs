@@ -143,6 +143,7 @@ async fn take(mut stream: TcpStream, address: SocketAddr) -> std::io::Result<Cli
         client: address,
         strategy: "round_robin".to_owned(),
         rule: None,
+        pool: None,
         head_len: end,
         attempt: 0,
     };

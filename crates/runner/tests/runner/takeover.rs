@@ -3,6 +3,7 @@
 use crate::common::{Setup, wait_for};
 use futures_util::{SinkExt, StreamExt};
 use myagent_core::ConnectionId;
+use myagent_core::routing::PoolKind;
 use myagent_core::wire::control::{Answer, Report, Request, RunnerEvent, RunnerLine};
 use myagent_core::wire::handover::{Down, Offer, Refusal, Up, decode, encode};
 use myagent_core::wire::launch::AgentLaunch;
@@ -61,6 +62,7 @@ impl Proxy {
             client: from,
             strategy: "round_robin".into(),
             rule: Some("all".into()),
+            pool: Some(PoolKind::Rule),
             head_len: head.len(),
             attempt: 0,
         };
@@ -116,7 +118,7 @@ async fn a_client_is_taken_talks_and_is_disconnected() {
     assert_eq!(socket.next().await.unwrap().unwrap().as_text(), Some("hello"));
     let report = full_report(&mut manager);
     assert_eq!((report.active_connections, report.open[0].connection_id), (1, id));
-    assert_eq!(report.open[0].rule.as_deref(), Some("all"));
+    assert_eq!((report.open[0].rule.as_deref(), report.open[0].pool), (Some("all"), Some(PoolKind::Rule)));
     // The proxy goes; the conversation does not.
     drop(proxy);
     socket.send(Message::text("still here")).await.unwrap();

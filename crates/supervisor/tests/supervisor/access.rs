@@ -19,6 +19,7 @@ fn connection(number: u64) -> Connection {
         user_agent: None,
         strategy: None,
         rule: None,
+        pool: None,
         connected_at: Timestamp::UNIX_EPOCH,
         last_activity: Timestamp::UNIX_EPOCH,
         messages_in: number,

@@ -102,7 +102,14 @@ fn it_depends_on_how_a_connection_came_whether_rules_are_asked() {
     check(json!({}), Outcome::Matched, "every client");
     check(json!({"rule": null, "routing_strategy": null}), Outcome::NotMatched, "own port");
     check(json!({"rule": null, "routing_strategy": "manual"}), Outcome::NotMatched, "its session");
+    // A runner of the version before does not say more.
     check(json!({"rule": null}), Outcome::Undecided, "it came by no rule");
+    let by = |pool: PoolKind| json!({"rule": null, "pool": pool});
+    check(by(PoolKind::Default), Outcome::Matched, "every client");
+    check(json!({"pool": "rule"}), Outcome::Matched, "every client");
+    check(by(PoolKind::Service), Outcome::NotMatched, "named its service itself");
+    check(by(PoolKind::Tags), Outcome::NotMatched, "asked for tags itself");
+    check(by(PoolKind::Session), Outcome::NotMatched, "its session");
 }
 
 #[test]
