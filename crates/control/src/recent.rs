@@ -33,7 +33,8 @@ impl Handle {
             let answer = self.timeseries(query).await?;
             let points = answer.series.first().map(|series| series.points.as_slice()).unwrap_or_default();
             let newest: Vec<f64> = points.iter().rev().filter_map(|(_, value)| *value).take(SLOTS).collect();
-            *into = newest.iter().sum();
+            // Not `sum`, which makes -0 of nothing.
+            *into = newest.iter().fold(0.0, |sum, value| sum + value);
             let measured = newest.len() as u32 * SLOT as u32;
             recent.measured_seconds = recent.measured_seconds.max(measured);
         }
