@@ -64,6 +64,10 @@ export class Visit {
       // Firefox does not pretend to be a telephone.
       ...(mobile && target.browser === 'chromium' ? { isMobile: true, hasTouch: true, deviceScaleFactor: 2 } : {}),
     })
+    // What the policy of the page forbids is named, with what did it.
+    await context.addInitScript(() => {
+      document.addEventListener('securitypolicyviolation', (event) => console.error('policy', event.effectiveDirective, event.sample, event.sourceFile, event.lineNumber))
+    })
     const page = await context.newPage()
     const visit = new Visit(page, target, context)
     visit.homes.add(new URL(url).origin)
@@ -82,6 +86,8 @@ export class Visit {
     })
     this.page.on('request', (request) => {
       const url = new URL(request.url())
+      // Firefox tells of WebSockets here, too; they are looked at below.
+      if (request.resourceType() === 'websocket' || request.headers()['upgrade'] === 'websocket') return
       if (!['data:', 'blob:'].includes(url.protocol) && !this.homes.has(url.origin)) this.faults.push(`a request to ${request.url()}`)
     })
     this.page.on('websocket', (socket) => {

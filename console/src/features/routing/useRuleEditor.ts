@@ -35,7 +35,8 @@ export function useRuleEditor() {
   let sent = { body: '', key: '' }
   /** The version that the form was filled with; what is read again later must not stand in for it. */
   let version: string | null = null
-  let left = false
+  /** It is saved, and the page is about to be left. */
+  const left = ref(false)
 
   const rule = computed(() => stored.data.value?.body)
   const body = computed(() => writeRule(form.value))
@@ -102,7 +103,7 @@ export function useRuleEditor() {
       } else {
         await replaceRule(rule.value?.rule_id ?? name, options.overwrite ? null : version, body.value)
       }
-      left = true
+      left.value = true
       void refresh()
       ElMessage({ type: 'success', message: t(name === undefined ? 'routing.edit.created' : 'routing.edit.saved', { name: body.value.name }), showClose: true })
       await router.push({ name: 'rule-list' })
@@ -128,7 +129,7 @@ export function useRuleEditor() {
   }
 
   async function mayLeave() {
-    if (left || !dirty.value) return true
+    if (left.value || !dirty.value) return true
     const sure = await ElMessageBox.confirm(t('routing.edit.leaveText'), t('routing.edit.leaveTitle'), {
       confirmButtonText: t('routing.edit.leave'),
       cancelButtonText: t('routing.edit.stay'),
@@ -137,12 +138,12 @@ export function useRuleEditor() {
   }
 
   const warn = (event: BeforeUnloadEvent) => {
-    if (dirty.value && !left) event.preventDefault()
+    if (dirty.value && !left.value) event.preventDefault()
   }
   onBeforeRouteLeave(mayLeave)
   onBeforeRouteUpdate(async (to, from) => to.path === from.path || (await mayLeave()))
   window.addEventListener('beforeunload', warn)
   onScopeDispose(() => window.removeEventListener('beforeunload', warn))
 
-  return { name, form, original, rule, body, ready, dirty, errors, faults, rest, problem, conflict, busy, loadError, retry: stored.refetch, save, reload }
+  return { name, form, original, rule, body, ready, dirty, errors, faults, rest, problem, conflict, busy, left, loadError, retry: stored.refetch, save, reload }
 }
