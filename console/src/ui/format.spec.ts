@@ -21,6 +21,10 @@ describe('numbers', () => {
   it('have the digits that say something', () => {
     expect([0.123, 12.34, 123.4].map((value) => decimal(value, 'en'))).toEqual(['0.12', '12.3', '123'])
   })
+  it('have no sign when they are nothing', () => {
+    expect([count(-0, 'en'), decimal(-0.001, 'zh-CN'), percent(-0, 'en')]).toEqual(['0', '0', '0%'])
+    expect(count(-3, 'en')).toBe('-3')
+  })
   it('may be parts', () => expect(percent(0.0123, 'en')).toBe('1.23%'))
 })
 

@@ -8,8 +8,9 @@ function once<T>(key: string, make: () => T): T {
   return made.get(key) as T
 }
 
+/** What rounds to nothing is `0`, never `-0`. */
 const numbers = (language: string, options: Intl.NumberFormatOptions) =>
-  once(`number ${language} ${JSON.stringify(options)}`, () => new Intl.NumberFormat(language, options))
+  once(`number ${language} ${JSON.stringify(options)}`, () => new Intl.NumberFormat(language, { ...options, signDisplay: 'negative' }))
 
 const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
 
@@ -36,7 +37,7 @@ export function decimal(value: number, language: string): string {
   return numbers(language, { maximumFractionDigits: digits }).format(value)
 }
 
-/** A part of one, as `12.5 %`. */
+/** A part of one, as `12.5%`. */
 export function percent(value: number, language: string): string {
   return numbers(language, { style: 'percent', maximumFractionDigits: value < 0.1 ? 2 : 1 }).format(value)
 }
