@@ -51,16 +51,21 @@ export function useSaving() {
 
   async function update(name: string, changes: readonly Change[], form: ServiceForm, version: string | null): Promise<Saved> {
     let restartRequired = false
+    let failed = false
     const outcome = await attempt(async () => {
       const service = await updateService(name, changesBody(changes, form), version)
       restartRequired = service.restart_required === true
+      failed = service.status === 'error'
       return { kind: 'saved', name: service.name }
     })
     if (outcome.kind === 'refused' && outcome.problem.status === 412) {
       const reload = await asked(t('services.form.conflictTitle'), t('services.form.conflictText', { name }), t('services.form.reload'), t('services.form.stay'))
       return reload ? { kind: 'reload' } : outcome
     }
-    if (restartRequired && (await asked(t('services.form.restartTitle', { name }), t('services.form.restartText'), t('services.form.restartNow'), t('services.form.later')))) {
+    // What has failed waits for its next try with the old trouble on the screen; who has just mended it wants to see.
+    if (failed) {
+      if (await asked(t('services.form.startTitle', { name }), t('services.form.startText'), t('services.form.startNow'), t('services.form.later'))) void actions.start(name)
+    } else if (restartRequired && (await asked(t('services.form.restartTitle', { name }), t('services.form.restartText'), t('services.form.restartNow'), t('services.form.later')))) {
       await actions.restart(name)
     }
     return outcome

@@ -14,11 +14,18 @@ export function useErrors(form: ServiceForm, tried: Ref<boolean>) {
   const now = computed(() => facts(form))
   const faults = computed(() => check(form))
 
+  /** The name that the API refused is still there. */
+  const taken = computed(() => {
+    const last = refused.value
+    return last?.problem.code === 'SERVICE_ALREADY_EXISTS' && same(now.value.get('name'), last.facts.get('name'))
+  })
+
   const errors = computed(() => {
     const found = new Map<string, string>()
     refused.value?.problem.fields.forEach(({ field, message }) => {
       if (same(now.value.get(field), refused.value?.facts.get(field))) found.set(field, message)
     })
+    if (taken.value) found.set('name', t('services.form.faults.taken', { name: form.name.trim() }))
     told(faults.value, tried.value).forEach(({ field, key, values }) => found.set(field, t(`services.form.faults.${key}`, values ?? {})))
     return found
   })
