@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Event, ServiceView } from '@/api/schema.gen'
-import { addressesOf, eventsShown, placesOf, possible, tabOf, toneOf } from './page'
+import { addressesOf, eventsShown, placesOf, possible, tabOf } from './page'
 
 it('a part is one of those there are, else the first', () => {
   expect([tabOf('logs'), tabOf(''), tabOf(undefined), tabOf('nonsense')]).toEqual(['logs', 'overview', 'overview', 'overview'])
@@ -50,12 +50,6 @@ describe('what can be asked of a service', () => {
   it('is not a number of instances, if it runs elsewhere', () => {
     expect(of('running', 'running', { kind: 'external', url: 'ws://x' })).toEqual(['stop', 'restart', 'talk'])
   })
-})
-
-it('events look like what they are', () => {
-  expect(['instance.error', 'storage.failed', 'instance.exited', 'connection.disconnect', 'instance.running', 'service.updated', 'new.kind'].map(toneOf)).toEqual([
-    'bad', 'bad', 'warn', 'warn', 'good', 'idle', 'idle',
-  ])
 })
 
 it('events are shown by kind, the newest first', () => {

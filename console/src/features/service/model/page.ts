@@ -1,6 +1,5 @@
 /** What the page of a service shows, and how. Pure. */
 import type { Event, InfoView, InstanceView, ServiceView } from '@/api/schema.gen'
-import type { Tone } from '@/ui/StatusTag.vue'
 
 export const tabs = ['overview', 'instances', 'health', 'connections', 'logs', 'events', 'config'] as const
 
@@ -33,14 +32,6 @@ export function possible(service: Pick<ServiceView, 'status' | 'desired' | 'sour
     scale: service.source.kind !== 'external',
     talk: service.status === 'running',
   }
-}
-
-/** How much an event matters. */
-export function toneOf(kind: string): Tone {
-  if (/\.(error|worker_lost|runner_lost|runner_hangs|loop_blocked|failed|unusable)$/.test(kind)) return 'bad'
-  if (/\.(exited|unhealthy|restarting|port_held|log_dropped|thread_stuck|worker_protocol|cpu_limit_unavailable|disconnect)$/.test(kind)) return 'warn'
-  if (/\.(running|attached|recovered|drained)$/.test(kind)) return 'good'
-  return 'idle'
 }
 
 /** Those of `kind` (`instance`, `connection`…; empty: all), the newest first. */
