@@ -21,15 +21,15 @@ describe('in English', () => {
       target_strategy: 'least_connections',
       fallback_strategy: 'round_robin',
     })
-    expect(sentence(t, said)).toBe('If header x-tier equals gold and client IP is in 10.0.0.0/8 → services with tag gold, by least connections; else round robin')
+    expect(sentence(t, said)).toBe('If header x-tier equals gold and client IP is in 10.0.0.0/8 → services tagged gold, by least connections; else round robin')
   })
   it('a rule of nothing is for everybody', () => expect(sentence(t, rule())).toBe('Every client → any service, by the default strategy'))
   it.each([
     [{ target_services: ['a', 'b', 'c'] }, 'a, b or c'],
-    [{ target_tags: ['x', 'y'] }, 'services with tag x and y'],
-    [{ target_tags: ['x', 'y'], tag_match: 'any' as const }, 'services with tag x or y'],
-    [{ target_services: ['a'], target_tags: ['x'] }, 'a, of these those with tag x'],
-    [{ target_services: ['a', 'b'], split: [{ service: 'a', percent: 90 }, { tag: 'c', percent: 10 }] }, '90 % to a, 10 % to tag c'],
+    [{ target_tags: ['x', 'y'] }, 'services tagged x and y'],
+    [{ target_tags: ['x', 'y'], tag_match: 'any' as const }, 'services tagged x or y'],
+    [{ target_services: ['a'], target_tags: ['x'] }, 'a with tag x'],
+    [{ target_services: ['a', 'b'], split: [{ service: 'a', percent: 90 }, { tag: 'c', percent: 10 }] }, '90% to a, 10% to tag c'],
   ])('%j goes to %s', (part, text) => expect(sentence(t, rule(part))).toContain(`→ ${text}, by`))
   it('many values are counted', () => {
     expect(textOf(conditionPieces(t, { field: 'path', operator: 'in_list', value: ['1', '2', '3', '4', '5', '6'] }))).toBe('path is one of 1, 2, 3, 4, 2 more')
