@@ -42,6 +42,7 @@ export default {
     messages: 'Messages / s',
     messagesHint: '{messagesIn} in, {messagesOut} out',
     errors: 'Failed answers',
+    errorsNone: 'no recent answers',
     errorsHint: '{failed} of {turns} in the last minute',
     firstResponse: 'First response',
     firstResponseHint: 'median; 90% within {p90}',

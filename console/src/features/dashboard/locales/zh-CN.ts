@@ -44,6 +44,7 @@ const texts: typeof en = {
     messages: '每秒消息数',
     messagesHint: '收 {messagesIn}，发 {messagesOut}',
     errors: '回答失败率',
+    errorsNone: '近期没有回答',
     errorsHint: '最近一分钟 {turns} 次中 {failed} 次失败',
     firstResponse: '首次响应时间',
     firstResponseHint: '中位数；90% 在 {p90} 以内',
