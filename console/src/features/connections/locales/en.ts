@@ -5,7 +5,7 @@ export default {
   rows: 'Table of connections',
   columns: { client: 'Client', service: 'Service', instance: 'Instance', status: 'State', rule: 'Rule', age: 'Open for', activity: 'Last message', messages: 'Messages', traffic: 'Traffic', session: 'Session' },
   status: { active: 'Active', idle: 'Idle', closing: 'Closing' },
-  filters: { search: 'Search ID, address, user agent or rule', service: 'Service', status: 'State', rule: 'Rule', noRule: 'No rule', all: 'All', instance: 'Instance {name}', strategy: 'Strategy {name}', removeFilter: 'Remove the filter {name}', clear: 'Clear filters' },
+  filters: { search: 'Search ID, address, agent or rule', service: 'Service', status: 'State', rule: 'Rule', noRule: 'No rule', all: 'All', instance: 'Instance {name}', strategy: 'Strategy {name}', removeFilter: 'Remove the filter {name}', clear: 'Clear filters' },
   count: '{shown} of {total} connections',
   refresh: 'updated every {n} s',
   empty: 'No open connections',

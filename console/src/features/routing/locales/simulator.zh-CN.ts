@@ -55,7 +55,7 @@ export const simulator: typeof en = {
     },
     wanted: '条件：{condition}',
     actual: '客户端的值为 {value}',
-    actualNone: '客户端没有{field}',
+    actualNone: '客户端没有 {field}',
     showAll: '再显示 {n} 条规则',
     candidates: '候选实例',
     active: '连接',
