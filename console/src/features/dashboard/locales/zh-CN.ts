@@ -2,7 +2,7 @@ import type en from './en'
 
 const texts: typeof en = {
   title: '仪表盘',
-  text: '所有代理的运行概况。',
+  text: '所有智能体的运行概况。',
   notify: '通知客户端',
   register: '注册服务',
   attention: {
@@ -89,11 +89,11 @@ const texts: typeof en = {
     none: '暂无事件。',
   },
   first: {
-    title: '欢迎使用！三步运行您的第一个代理',
-    text: 'MyAgent Manager 负责运行您的代理，出故障时自动重启，并为所有客户端提供统一的访问地址。',
-    registerTitle: '注册代理',
-    registerText: '可以是定义了代理的 Python 文件、任何提供 WebSocket 服务的命令，或已在别处运行的端点。',
-    file: '代理文件',
+    title: '欢迎使用！三步运行您的第一个智能体',
+    text: 'MyAgent Manager 负责运行您的智能体，出故障时自动重启，并为所有客户端提供统一的访问地址。',
+    registerTitle: '注册智能体',
+    registerText: '可以是定义了智能体的 Python 文件、任何提供 WebSocket 服务的命令，或已在别处运行的端点。',
+    file: '智能体文件',
     command: '命令',
     external: '外部端点',
     startTitle: '启动它',

@@ -2,7 +2,7 @@ import type en from './en'
 
 const texts: typeof en = {
   title: '日志',
-  text: '搜索所有代理的输出。',
+  text: '搜索所有智能体的输出。',
   query: '正则表达式',
   queryExample: "关键词或正则表达式，例如 timeout{'|'}refused",
   services: '服务',

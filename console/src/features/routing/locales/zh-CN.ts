@@ -21,7 +21,7 @@ const texts: typeof en = {
   examples: {
     title: '从示例开始',
     use: '使用此示例',
-    mobile: { name: '手机', title: '手机使用专门的服务', text: '例如回答更简短的代理。' },
+    mobile: { name: '手机', title: '手机使用专门的服务', text: '例如回答更简短的智能体。' },
     vip: { name: '贵宾', title: '付费用户使用更快的机器', text: '您的应用为付费用户发送 X-User-Tier: vip。' },
     canary: { name: '灰度', title: '十分之一的客户端试用新版本', text: '每个客户端始终使用同一版本。' },
     office: { name: '办公室', title: '办公室客户端固定到同一实例', text: '根据网络地址识别。' },

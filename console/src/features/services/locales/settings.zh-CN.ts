@@ -6,9 +6,9 @@ const texts: typeof en = {
   weight: { label: '权重', help: '分配新连接时相对于其他实例的比例。' },
   memory_limit_mb: { label: '内存限制', help: '实例所有进程的内存总和，超出后会被终止（原因 oom）。' },
   cpu_limit_percent: { label: 'CPU 限制', help: '实例所有进程的 CPU 总和，按单核百分比计算。' },
-  session_timeout: { label: '会话超时', help: '会话在没有连接时的保留时间。仅适用于代理文件。' },
-  max_detached_sessions: { label: '离线会话数', help: '最多保留多少个没有连接的会话，最久未用的先清除。仅适用于代理文件。' },
-  max_message_kb: { label: '最大消息', help: '客户端可发送的最大消息。仅适用于代理文件。' },
+  session_timeout: { label: '会话超时', help: '会话在没有连接时的保留时间。仅适用于智能体文件。' },
+  max_detached_sessions: { label: '离线会话数', help: '最多保留多少个没有连接的会话，最久未用的先清除。仅适用于智能体文件。' },
+  max_message_kb: { label: '最大消息', help: '客户端可发送的最大消息。仅适用于智能体文件。' },
   slow_client_timeout: { label: '慢客户端超时', help: '客户端超过这段时间不接收数据，将被断开（1013 slow_client）。' },
   ready: { label: '就绪检查', help: '接入客户端之前必须通过的检查：ws、ws:/path、tcp、http:/path 或 log:REGEX。' },
   start_timeout: { label: '启动超时', help: '实例从启动到就绪的最长时间。' },
@@ -24,7 +24,7 @@ const texts: typeof en = {
   drain_timeout: { label: '排空超时', help: '实例被替换或移除时，进行中的回答最多还能持续多久。' },
   log_max_mb: { label: '日志文件大小', help: '达到此大小后轮换日志文件。' },
   log_files: { label: '日志文件数', help: '每个实例保留的日志文件数。' },
-  journal_max_mb: { label: '会话日志大小', help: '每个实例保存会话可用的磁盘空间。0 表示重启后不保留会话。仅适用于代理文件。' },
+  journal_max_mb: { label: '会话日志大小', help: '每个实例保存会话可用的磁盘空间。0 表示重启后不保留会话。仅适用于智能体文件。' },
 }
 
 export default texts

@@ -4,10 +4,10 @@ import settings from './settings.zh-CN'
 
 const texts: typeof en = {
   title: '服务',
-  text: '由管理器运行或转发的全部服务。在这里注册、启动代理并查看运行情况。',
+  text: '由管理器运行或转发的全部服务。在这里注册、启动智能体并查看运行情况。',
   register: '注册服务',
   empty: '注册您的第一个服务',
-  emptyHint: '服务就是一个代理：管理器负责让它持续运行、监控状态，并提供统一的访问地址。共有三种类型。',
+  emptyHint: '服务就是一个智能体：管理器负责让它持续运行、监控状态，并提供统一的访问地址。共有三种类型。',
   nothingFound: '没有匹配的服务',
   nothingFoundHint: '请更改搜索或筛选条件。',
   clearFilters: '清除搜索和筛选',
@@ -28,8 +28,8 @@ const texts: typeof en = {
   copyCommand: '复制命令：{kind}',
   kinds: {
     file: {
-      short: '代理文件', title: '代理文件', register: '注册文件',
-      text: '定义了代理的 Python 文件，或由工作程序运行的其他文件。崩溃或重启后会话不丢失。',
+      short: '智能体文件', title: '智能体文件', register: '注册文件',
+      text: '定义了智能体的 Python 文件，或由工作程序运行的其他文件。崩溃或重启后会话不丢失。',
     },
     command: {
       short: '命令', title: '命令', register: '注册命令',
@@ -60,7 +60,7 @@ const texts: typeof en = {
     remove: '删除 {name}？',
     connections: '将断开 {n} 个连接。',
     scaleText: '被移除实例上的连接会尽可能迁移到其他实例，无法迁移的将被断开。',
-    removeText: '注册信息、密钥、日志、会话和统计数据都会删除。代理本身（文件或程序）不受影响。',
+    removeText: '注册信息、密钥、日志、会话和统计数据都会删除。智能体本身（文件或程序）不受影响。',
   },
   bulk: {
     title: '所选服务',
