@@ -26,7 +26,7 @@ export default {
     title: 'Connection',
     gone: 'This connection is closed',
     goneHint: 'These are its last known details.',
-    unknown: 'There is no such connection',
+    unknown: 'Connection not found',
     unknownHint: 'It has closed, or the ID belongs to another manager.',
     id: 'Connection ID',
     session: 'Session',
@@ -47,7 +47,7 @@ export default {
     received: 'From the client',
     routing: 'Routing',
     traffic: 'Traffic',
-    tryIt: 'Talk to this agent',
+    tryIt: 'Try this agent',
   },
   disconnect: {
     action: 'Disconnect',

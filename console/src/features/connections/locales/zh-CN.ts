@@ -49,7 +49,7 @@ const texts: typeof en = {
     received: '来自客户端',
     routing: '路由',
     traffic: '流量',
-    tryIt: '与此智能体对话',
+    tryIt: '试用此智能体',
   },
   disconnect: {
     action: '断开',

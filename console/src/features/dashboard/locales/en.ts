@@ -93,7 +93,7 @@ export default {
     registerText: 'Choose a Python file that defines an agent, any command that serves a WebSocket, or an endpoint that already runs elsewhere.',
     file: 'Agent file',
     command: 'Command',
-    external: 'External endpoint',
+    external: 'External service',
     startTitle: 'Start it',
     startText: 'The manager starts it and waits until it is ready. If something goes wrong, this page says what and why.',
     tryTitle: 'Try it',

@@ -95,7 +95,7 @@ const texts: typeof en = {
     registerText: '可以是定义了智能体的 Python 文件、任何提供 WebSocket 服务的命令，或已在别处运行的端点。',
     file: '智能体文件',
     command: '命令',
-    external: '外部端点',
+    external: '外部服务',
     startTitle: '启动它',
     startText: '管理器会启动它并等待就绪。如果出了问题，本页会说明原因。',
     tryTitle: '试用它',

@@ -71,7 +71,7 @@ export const editor = {
     weightOf: 'Weight of {name}',
     weightEachNone: 'Choose services first.',
     says: 'In plain words',
-    command: 'The same as a command',
+    command: 'Command line',
     create: 'Create rule',
     save: 'Save rule',
     created: 'Rule {name} was created and is in effect.',

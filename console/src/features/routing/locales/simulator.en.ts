@@ -19,7 +19,7 @@ export const simulator = {
     removePair: '{kind}: remove {n}',
     makeRule: 'Create a rule for this client',
     copyLink: 'Copy link',
-    command: 'The same as a command',
+    command: 'Command line',
     decision: 'Decision',
   },
   story: {

@@ -12,10 +12,10 @@ const texts: typeof en = {
   enabledFilter: '显示',
   enabledOptions: { all: '全部规则', yes: '仅已启用', no: '仅已停用' },
   nothingFound: '没有匹配的规则',
-  nothingFoundHint: '请更改搜索条件，或显示全部规则。',
-  clearFilters: '显示全部规则',
+  nothingFoundHint: '请更改搜索或筛选条件。',
+  clearFilters: '清除筛选',
   orderHint: '拖动左侧手柄或使用箭头调整顺序。',
-  orderFiltered: '要更改顺序，请先清除搜索并显示全部规则。',
+  orderFiltered: '要更改顺序，请先清除筛选。',
   empty: '还没有规则：所有客户端共用全部服务',
   emptyHint: '规则把特定的客户端交给特定的服务，例如让手机使用带 mobile 标签的服务。可以从示例开始，保存前不会生效。',
   examples: {

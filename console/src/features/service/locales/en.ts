@@ -68,7 +68,7 @@ export default {
     turns: '{failed} of {all} answers',
   },
   reach: { title: 'How to connect', proxy: 'For clients (proxy)', direct: 'Direct, without the proxy', noProxy: 'The proxy is not running. Start the manager with "up" to get one address for all services.' },
-  source: { file: 'Agent file', command: 'Command', external: 'External endpoint', python: 'Python' },
+  source: { file: 'Agent file', command: 'Command', external: 'Endpoint', python: 'Python' },
   charts: {
     title: 'Over time', connections: 'Connections', messages: 'Messages', cpu: 'CPU', memory: 'Memory',
     firstResponse: 'Time to first response', errorRate: 'Failed answers', restarts: 'Restarts', perSecond: '{n}/s',

@@ -69,7 +69,7 @@ const texts: typeof en = {
     turns: '{all} 次回答中 {failed} 次失败',
   },
   reach: { title: '连接方式', proxy: '客户端地址（网关）', direct: '直连地址（不经网关）', noProxy: '网关未运行。用“up”启动管理器后，所有服务可共用一个地址。' },
-  source: { file: '智能体文件', command: '命令', external: '外部端点', python: 'Python 解释器' },
+  source: { file: '智能体文件', command: '命令', external: '端点', python: 'Python 解释器' },
   charts: {
     title: '趋势', connections: '连接', messages: '消息', cpu: 'CPU', memory: '内存',
     firstResponse: '首次响应时间', errorRate: '回答失败率', restarts: '重启次数', perSecond: '{n}/秒',

@@ -9,7 +9,7 @@ export default {
   emptyHint: 'A service is an agent that the manager keeps running, monitors, and puts behind one address. There are three kinds.',
   nothingFound: 'No service matches',
   nothingFoundHint: 'Change the search or the filters.',
-  clearFilters: 'Clear search and filters',
+  clearFilters: 'Clear filters',
   found: 'No service found | One service found | {n} services found',
   columns: {
     name: 'Name', status: 'State', instances: 'Instances', connections: 'Connections', memory: 'Memory', cpu: 'CPU', restarts: 'Restarts', started: 'Started',

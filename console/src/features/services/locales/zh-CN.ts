@@ -10,7 +10,7 @@ const texts: typeof en = {
   emptyHint: '服务就是一个智能体：管理器负责让它持续运行、监控状态，并提供统一的访问地址。共有三种类型。',
   nothingFound: '没有匹配的服务',
   nothingFoundHint: '请更改搜索或筛选条件。',
-  clearFilters: '清除搜索和筛选',
+  clearFilters: '清除筛选',
   found: '未找到服务 | 找到 1 个服务 | 找到 {n} 个服务',
   columns: {
     name: '名称', status: '状态', instances: '实例', connections: '连接', memory: '内存', cpu: 'CPU', restarts: '重启次数', started: '启动时间',
