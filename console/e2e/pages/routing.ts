@@ -8,7 +8,7 @@ export class RuleEditor {
     await this.page.getByRole('textbox', { name: 'Name', exact: true }).fill(rule.name)
     await this.page.getByRole('button', { name: 'Add a condition' }).click()
     const condition = this.page.getByRole('group', { name: 'Condition 1' })
-    await condition.getByLabel('Look at').selectOption(rule.field)
+    await condition.getByLabel('Field', { exact: true }).selectOption(rule.field)
     await condition.getByLabel('Value').first().fill(rule.value)
     await condition.getByLabel('Value').first().press('Enter')
     const services = this.page.getByRole('combobox', { name: 'Services' })

@@ -36,7 +36,7 @@ export class ServiceForm {
   }
 
   async autoStart(on: boolean) {
-    await this.page.getByRole('checkbox', { name: 'Start now, and whenever the manager starts' }).setChecked(on)
+    await this.page.getByRole('checkbox', { name: 'Start it now, and whenever the manager starts' }).setChecked(on)
   }
 
   async submit() {
