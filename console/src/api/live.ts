@@ -32,8 +32,9 @@ const pause = (ms: number, signal: AbortSignal) =>
 /** The feed of events: one stream for the whole page, that comes back by itself and misses nothing. */
 export const useLive = defineStore('live', () => {
   const state = ref<LiveState>('connecting')
-  /** When `state` was last `live` or `polling` before it was lost; ms. */
+  /** When the manager was heard last before it was lost, ms: so old is what is shown. */
   const since = ref(0)
+  let heardAt = Date.now()
   /** Counts how often the stream was opened: what was read before may be stale. */
   const opened = ref(0)
   const newest = shallowRef<Event>()
@@ -48,12 +49,18 @@ export const useLive = defineStore('live', () => {
   const lost = computed(() => state.value === 'lost')
 
   function become(next: LiveState) {
-    if (next === 'lost' && state.value !== 'lost') since.value = Date.now()
+    if (next === 'lost' && state.value !== 'lost') since.value = heardAt
     state.value = next
+  }
+
+  /** The manager has said something. */
+  function hear() {
+    heardAt = Date.now()
   }
 
   function receive(data: string, id: string) {
     lastId = id
+    hear()
     const event = JSON.parse(data) as Event
     newest.value = event
     listeners.forEach((listener) => listener(event))
@@ -70,6 +77,7 @@ export const useLive = defineStore('live', () => {
           onOpen: () => {
             retry = FIRST_RETRY_MS
             opened.value += 1
+            hear()
             become('live')
           },
           onMessage: ({ data, id }) => receive(data, id),
@@ -134,5 +142,5 @@ export const useLive = defineStore('live', () => {
     return () => listeners.delete(listener)
   }
 
-  return { state, since, opened, newest, lost, start, stop, suspect, retryNow, watchVisibility, onEvent }
+  return { state, since, opened, newest, lost, start, stop, hear, suspect, retryNow, watchVisibility, onEvent }
 })

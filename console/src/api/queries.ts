@@ -23,19 +23,24 @@ export const keys = {
 
 export const queryClient = new QueryClient({
   queryCache: new QueryCache({
-    onError: (error) => {
-      if (error instanceof ApiProblem && error.status === 0) void useLive().suspect()
-    },
+    onSuccess: () => useLive().hear(),
   }),
   defaultOptions: {
     queries: {
       // Events tell what has changed; until then it is as it was.
       staleTime: 10_000,
-      retry: (count, error) => error instanceof ApiProblem && error.status === 0 && count < 2,
+      // Once more, in case that one connection was dead; whether the line is, is looked at meanwhile.
+      retry: (count, error) => isUnreachable(error) && count < 1,
       refetchOnWindowFocus: true,
     },
   },
 })
+
+function isUnreachable(error: unknown): boolean {
+  const unreachable = error instanceof ApiProblem && error.status === 0
+  if (unreachable) void useLive().suspect()
+  return unreachable
+}
 
 /** What an event has changed. */
 export function changedBy(event: Pick<Event, 'kind'>): QueryKey[] {
