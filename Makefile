@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check gates console console-check console-e2e console-speed screenshots fmt gen bench bench-proxy bench-many soak fuzz conformance coverage audit
+.PHONY: help setup run demo test check gates console console-check console-e2e console-soak console-speed screenshots fmt gen bench bench-proxy bench-many soak fuzz conformance coverage audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,6 +44,10 @@ console-check: ## the web console: types, lints, unit tests
 console-e2e: console ## its stories in two browsers, with the program built for debugging; E2E_TARGETS=chromium-desktop for one
 	cargo build --locked --package myagent-cli --package myagent-testkit
 	npm --prefix console run --silent e2e
+
+console-soak: console ## the console with 1,000 services and 5,000 connections for ten minutes, on an idle machine
+	cargo build --release --locked --package myagent-cli
+	E2E_SOAK=1 MYAGENT_MANAGER=$(CURDIR)/target/release/myagent-manager npm --prefix console run --silent e2e -- stories/crowd.story.ts --testTimeout=1200000
 
 console-speed: console ## the marks of Lighthouse for the dashboard, on an idle machine; seven minutes
 	cargo build --locked --package myagent-cli --package myagent-testkit

@@ -7,8 +7,8 @@ import { until } from '../support/until'
 
 const SERVICES = 1_000
 const CONNECTIONS = 5_000
-/** How long the page is watched for memory that it does not give back; ten minutes with `E2E_SOAK=1`. */
-const WATCH_MS = process.env.E2E_SOAK ? 600_000 : 20_000
+/** How long the page is watched for memory that it does not give back. */
+const WATCH_MS = Number(process.env.E2E_WATCH_MS ?? 600_000)
 
 async function crowd(manager: Manager): Promise<Clients> {
   const names = Array.from({ length: SERVICES - 2 }, (_, n) => `agent-${String(n).padStart(4, '0')}`)
@@ -92,10 +92,13 @@ story('a thousand services and five thousand connections are as quick as ten', a
     measured['heap after, MiB'] = Math.round(after)
     process.stdout.write(`${JSON.stringify(measured)} after ${churn} changes\n`)
 
-    expect(measured['services open']).toBeLessThan(1_000 * 5)
-    expect(measured['filter services']).toBeLessThan(100 * 5)
+    expect(measured['services open']).toBeLessThan(1_000)
+    expect(measured['filter services']).toBeLessThan(100)
     expect(after).toBeLessThan(before * 1.5 + 10)
   } finally {
     clients.close()
   }
-}, { only: ({ browser, device }) => browser === 'chromium' && device === 'desktop' })
+}, {
+  // On a machine that nobody else uses, with the program as it is released: `make console-soak`.
+  only: ({ browser, device }) => process.env.E2E_SOAK !== undefined && browser === 'chromium' && device === 'desktop',
+})

@@ -28,6 +28,8 @@ export function story(name: string, tell: (told: Told) => Promise<void>, options
       const manager = await Manager.start()
       try {
         const visit = await Visit.begin(browser, target, manager.url)
+        // Firefox tells of the opening of a WebSocket as of a request.
+        if (target.browser === 'firefox') visit.homes.add(manager.proxy.replace(/^ws/, 'http'))
         // The trace of WebDriver BiDi has no snapshots of pages, so Firefox keeps pictures alone.
         const tracing = target.browser === 'chromium' ? visit.page.context().tracing : undefined
         await tracing?.start({ screenshots: true, snapshots: true })
