@@ -100,5 +100,5 @@ story('a thousand services and five thousand connections are as quick as ten', a
   }
 }, {
   // On a machine that nobody else uses, with the program as it is released: `make console-soak`.
-  only: ({ browser, device }) => process.env.E2E_SOAK !== undefined && browser === 'chromium' && device === 'desktop',
+  only: ({ browser, device }) => browser === 'chromium' && device === 'desktop',
 })
