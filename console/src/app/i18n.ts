@@ -1,5 +1,6 @@
 import { createI18n } from 'vue-i18n'
 import type { Language } from './languages'
+import { messageAt } from './locales/messageAt'
 
 export const i18n = createI18n({
   legacy: false,
@@ -8,6 +9,7 @@ export const i18n = createI18n({
   missingWarn: import.meta.env.DEV,
   fallbackWarn: false,
   messages: {},
+  messageResolver: messageAt,
 })
 
 /** Texts are loaded with the language that is asked for, and no other. */

@@ -61,11 +61,11 @@ function systemError(state: Conversation, event: AgentEvent, now: number): Step 
 }
 
 /** Notices that we have words of our own for. */
-const NOTICES: Partial<Record<string, NoteCode>> = { state_lost: 'stateLost', events_lost: 'eventsLost' }
+const NOTICES: ReadonlyMap<string, NoteCode> = new Map([['state_lost', 'stateLost'], ['events_lost', 'eventsLost']])
 
 function notice(state: Conversation, event: AgentEvent, now: number): Step {
   const code = codeOf(event)
-  const known = NOTICES[code]
+  const known = NOTICES.get(code)
   const from = numberOf(event, 'from_seq') ?? 0
   const to = numberOf(event, 'to_seq') ?? 0
   switch (code) {
