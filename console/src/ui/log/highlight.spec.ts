@@ -31,6 +31,14 @@ describe('a pattern', () => {
     expect(patternOf('')).toBeUndefined()
     expect(marked('line', patternOf('x*'))).toBe('line')
   })
+
+  it('that may search for ever is not searched for', () => {
+    expect(patternOf('(a+)+$')).toBeUndefined()
+    const slow = patternOf('a*a*a*$')
+    const began = performance.now()
+    for (let line = 0; line < 200; line += 1) expect(marked(`${'a'.repeat(5_000)}!${line}`, slow)).not.toContain('[!')
+    expect(performance.now() - began).toBeLessThan(5_000)
+  })
 })
 
 it('the pieces of a line are the line, however long it is', () => {
