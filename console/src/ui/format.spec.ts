@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { bytes, count, decimal, percent, relative, span, ticking } from './format'
+import { bytes, count, decimal, moment, percent, relative, span, ticking } from './format'
 
 describe('sizes', () => {
   it.each([
@@ -55,4 +55,9 @@ describe('how long ago', () => {
     expect(relative(now - 59_000, now, 'en')).toBe('59 sec. ago')
   })
   it('is nothing when it is now', () => expect(relative(now - 1_500, now, 'en')).toBeUndefined())
+})
+
+it('a moment that is none is told as none', () => {
+  expect(moment(0, 'en')).toContain('1970')
+  for (const at of [NaN, Infinity, 8.65e15]) expect(moment(at, 'en'), String(at)).toBe('–')
 })

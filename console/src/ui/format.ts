@@ -79,7 +79,13 @@ export function relative(at: number, now: number, language: string): string | un
   return undefined
 }
 
+const LAST_TIME = 8.64e15
+
+/** Whether there is such a time: a text that is none, of an address or of another manager, must not break a page. */
+export const isTime = (at: number) => Math.abs(at) <= LAST_TIME
+
 /** A moment in the user's zone, to the second. */
 export function moment(at: number, language: string): string {
+  if (!isTime(at)) return '–'
   return once(`moment ${language}`, () => new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' })).format(at)
 }

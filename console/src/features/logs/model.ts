@@ -53,7 +53,8 @@ export function queryOf(search: Search, now: number): Query {
   }
 }
 
-function timeOf(text: string): string | undefined {
+/** A time of the address as the manager reads it; none if it is no time. */
+export function timeOf(text: string): string | undefined {
   const ms = Date.parse(text)
   return Number.isNaN(ms) ? undefined : new Date(ms).toISOString()
 }

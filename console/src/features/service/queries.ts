@@ -103,7 +103,10 @@ export function useSeries(name: Name, chart: MaybeRefOrGetter<ChartName>, range:
 /** Lines between two times, the oldest first. */
 export function useLogWindow(name: Name, filter: MaybeRefOrGetter<{ level: string; instance: string; since: string; until: string }>, most: number) {
   return useQuery({
-    queryKey: computed(() => ['logs', 'window', toValue(name), toValue(filter), most]),
+    queryKey: computed(() => {
+      const { level, instance, since, until } = toValue(filter)
+      return ['logs', 'window', toValue(name), { level, instance, since, until }, most]
+    }),
     queryFn: async () => {
       const { level, instance, since, until } = toValue(filter)
       const query = { level: (level || undefined) as LogLevel | undefined, instance: instance || undefined, since: since || undefined, until: until || undefined, tail: most }

@@ -1,3 +1,5 @@
+import { isTime } from '../format'
+
 /** A line of a log, as it is shown. */
 export interface LogEntry {
   /** Grows by one with each line. */
@@ -74,7 +76,7 @@ export class LineBuffer {
 /** Lines as a text file: time, who, where, how severe, what. */
 export function asText(lines: readonly Omit<LogEntry, 'id'>[]): string {
   return lines
-    .map(({ at, source, stream, level, text }) => `${new Date(at).toISOString()} ${source} ${stream} ${(level || '-').toUpperCase()} ${text}\n`)
+    .map(({ at, source, stream, level, text }) => `${isTime(at) ? new Date(at).toISOString() : '-'} ${source} ${stream} ${(level || '-').toUpperCase()} ${text}\n`)
     .join('')
 }
 
