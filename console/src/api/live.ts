@@ -1,7 +1,9 @@
 import { defineStore } from 'pinia'
 import { computed, ref, shallowRef } from 'vue'
 import { api, ask } from './client'
+import { Backoff, parsed, pause } from './retry'
 import type { Event } from './schema.gen'
+import { takeSlot } from './slots'
 import { readStream } from './stream'
 
 /** How what is shown is kept up to date. */
@@ -17,17 +19,11 @@ export type LiveState =
 
 type Listener = (event: Event) => void
 
-const FIRST_RETRY_MS = 500
-const LONGEST_RETRY_MS = 5_000
+const isEvent = (value: unknown): value is Event =>
+  typeof value === 'object' && value !== null && 'kind' in value && typeof value.kind === 'string'
+
 /** A page that nobody sees for so long gives its stream back: a browser has six connections for all tabs of a site. */
 const HIDDEN_MS = 30_000
-
-/** Waits for `ms`, or until `signal`. */
-const pause = (ms: number, signal: AbortSignal) =>
-  new Promise<void>((resolve) => {
-    const timer = window.setTimeout(resolve, ms)
-    signal.addEventListener('abort', () => (window.clearTimeout(timer), resolve()), { once: true })
-  })
 
 /** The feed of events: one stream for the whole page, that comes back by itself and misses nothing. */
 export const useLive = defineStore('live', () => {
@@ -59,38 +55,53 @@ export const useLive = defineStore('live', () => {
   }
 
   function receive(data: string, id: string) {
-    lastId = id
+    if (/^\d+$/.test(id)) lastId = id
     hear()
-    const event = JSON.parse(data) as Event
+    const event = parsed(data)
+    if (!isEvent(event)) return
     newest.value = event
     listeners.forEach((listener) => listener(event))
   }
 
   async function follow(signal: AbortSignal) {
-    let retry = FIRST_RETRY_MS
+    const backoff = new Backoff()
     while (!signal.aborted) {
-      const query = lastId === undefined ? '?limit=1' : `?after_id=${lastId}`
-      stream = new AbortController()
-      try {
-        await readStream(`/api/v1/events${query}`, {
-          signal: AbortSignal.any([signal, stream.signal]),
-          onOpen: () => {
-            retry = FIRST_RETRY_MS
-            opened.value += 1
-            hear()
-            become('live')
-          },
-          onMessage: ({ data, id }) => receive(data, id),
-        })
-      } catch {
-        // What is to be said of it is said below: by whether the API answers.
-      }
+      const began = Date.now()
+      await openStream(signal)
       if (signal.aborted) return
       become((await answers()) ? 'polling' : 'lost')
       wake = new AbortController()
-      await pause(retry, AbortSignal.any([signal, wake.signal]))
-      retry = Math.min(retry * 2, LONGEST_RETRY_MS)
+      await pause(backoff.next(Date.now() - began), AbortSignal.any([signal, wake.signal]))
     }
+  }
+
+  /** Follows a stream until it ends, if there is a place for one. */
+  async function openStream(signal: AbortSignal) {
+    const giveBack = await takeSlot('events')
+    if (giveBack === undefined) return
+    stream = new AbortController()
+    try {
+      if (lastId !== undefined && !(await isKnown(lastId))) lastId = undefined
+      await readStream(`/api/v1/events${lastId === undefined ? '?limit=1' : `?after_id=${lastId}`}`, {
+        signal: AbortSignal.any([signal, stream.signal]),
+        onOpen: () => {
+          opened.value += 1
+          hear()
+          become('live')
+        },
+        onMessage: ({ data, id }) => receive(data, id),
+      })
+    } catch {
+      // What is to be said of it is said by whether the API answers.
+    } finally {
+      giveBack()
+    }
+  }
+
+  /** A manager that was started with other data counts anew: it would be silent until it has counted so far. */
+  async function isKnown(id: string): Promise<boolean> {
+    const page = await ask(api.GET('/api/v1/events', { params: { query: { limit: 1 } }, signal: AbortSignal.timeout(3_000) }))
+    return typeof page === 'string' || Number(page.items[0]?.id ?? 0) >= Number(id)
   }
 
   async function answers(): Promise<boolean> {

@@ -18,6 +18,7 @@ const SILENCE_MS = 35_000
  */
 export async function readStream(url: string, options: StreamOptions): Promise<void> {
   const { onOpen, onMessage, signal, silenceMs = SILENCE_MS } = options
+  signal.throwIfAborted()
   const cut = new AbortController()
   const abort = () => cut.abort(signal.reason)
   signal.addEventListener('abort', abort, { once: true })

@@ -22,7 +22,7 @@ export default {
     live: 'Live',
     liveHint: 'Changes appear here as they happen.',
     polling: 'Polling',
-    pollingHint: 'The event stream is interrupted. Data is refreshed every 3 seconds instead.',
+    pollingHint: 'There is no event stream now (it was interrupted, or other windows have all that a browser opens). Data is refreshed every 3 seconds instead.',
     lost: 'No connection',
     lostHint: 'The manager does not answer.',
     banner: 'The manager does not answer. This is how things were at {time}. Conversations are not affected.',

@@ -24,7 +24,7 @@ const texts: typeof en = {
     live: '实时',
     liveHint: '内容随变化实时更新。',
     polling: '轮询',
-    pollingHint: '事件流已中断，改为每 3 秒刷新一次。',
+    pollingHint: '当前没有事件流（已中断，或浏览器可用的连接已被其他窗口占用），改为每 3 秒刷新一次。',
     lost: '未连接',
     lostHint: '管理器没有响应。',
     banner: '管理器没有响应。当前显示的是 {time} 的数据；会话不受影响。',

@@ -1,27 +1,24 @@
 import { onScopeDispose, ref, shallowRef, toValue, watch, type MaybeRefOrGetter } from 'vue'
 import { ApiProblem } from '@/api/problem'
+import { Backoff, pause } from '@/api/retry'
 import type { LogLine } from '@/api/schema.gen'
+import { takeSlot } from '@/api/slots'
 import { readStream } from '@/api/stream'
 import { LineBuffer, type LogEntry } from '@/ui/log/lines'
-import { entryOf, followUrl, Resume, type LogFilter } from './model/follow'
+import { entryOf, followUrl, readLine, Resume, type LogFilter } from './model/follow'
 
 const MOST = 20_000
 /** So many of the past are shown at first. */
 const AT_FIRST = 2_000
 /** Lines of so long are shown at once: an agent may print thousands in a second. */
 const TOGETHER_MS = 120
-const FIRST_RETRY_MS = 500
-const LONGEST_RETRY_MS = 5_000
 /** A page that nobody sees gives its stream back: a browser has six connections for all tabs of a site. */
 const HIDDEN_MS = 30_000
 
-export type FollowState = 'connecting' | 'live' | 'waiting' | 'failed'
+/** Asking again would be refused again. */
+const isFinal = ({ status }: ApiProblem) => status >= 400 && status < 500 && status !== 429
 
-const pause = (ms: number, signal: AbortSignal) =>
-  new Promise<void>((resolve) => {
-    const timer = window.setTimeout(resolve, ms)
-    signal.addEventListener('abort', () => (window.clearTimeout(timer), resolve()), { once: true })
-  })
+export type FollowState = 'connecting' | 'live' | 'waiting' | 'failed'
 
 /** The output of a service as it comes. Another filter begins anew; without one (`undefined`) nothing is followed. */
 export function useLogFollow(name: MaybeRefOrGetter<string>, filter: MaybeRefOrGetter<LogFilter | undefined>) {
@@ -52,36 +49,38 @@ export function useLogFollow(name: MaybeRefOrGetter<string>, filter: MaybeRefOrG
   }
 
   function receive(data: string) {
-    fresh.push(JSON.parse(data) as LogLine)
+    const line = readLine(data)
+    if (line === undefined) return
+    fresh.push(line)
     if (timer === 0) timer = window.setTimeout(flush, TOGETHER_MS)
   }
 
   async function follow(wanted: LogFilter, signal: AbortSignal) {
-    let retry = FIRST_RETRY_MS
+    const backoff = new Backoff()
     while (!signal.aborted) {
       flush()
+      const began = Date.now()
+      const giveBack = await takeSlot('logs')
       const again = resume.again()
       const url = again === undefined ? followUrl(toValue(name), wanted, AT_FIRST) : followUrl(toValue(name), { ...wanted, since: again }, MOST)
       try {
-        await readStream(url, {
+        if (giveBack) await readStream(url, {
           signal,
-          onOpen: () => {
-            retry = FIRST_RETRY_MS
-            state.value = 'live'
-          },
+          onOpen: () => (state.value = 'live'),
           onMessage: ({ data }) => receive(data),
         })
       } catch (problem) {
-        if (!signal.aborted && problem instanceof ApiProblem && problem.status >= 400 && problem.status < 500) {
+        if (!signal.aborted && problem instanceof ApiProblem && isFinal(problem)) {
           error.value = problem
           state.value = 'failed'
           return
         }
+      } finally {
+        giveBack?.()
       }
       if (signal.aborted) return
       state.value = 'waiting'
-      await pause(retry, signal)
-      retry = Math.min(retry * 2, LONGEST_RETRY_MS)
+      await pause(backoff.next(Date.now() - began), signal)
     }
   }
 

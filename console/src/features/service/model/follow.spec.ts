@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { entryOf, followUrl, Resume } from './follow'
+import { entryOf, followUrl, readFilter, readLine, Resume } from './follow'
 
 const line = (second: number, text: string, instance = 'weather-0') => ({
   ts: new Date(Date.UTC(2026, 0, 2, 3, 0, second)).toISOString(),
@@ -23,6 +23,27 @@ it('a line is shown without what is meant for a terminal', () => {
     at: Date.UTC(2026, 0, 2, 3, 0, 4), source: 'weather-0', stream: 'stdout', level: 'error', text: 'red',
   })
   expect(entryOf(line(4, 'x')).level).toBe('')
+})
+
+describe('what stands in the address of the page', () => {
+  const none = { level: '', instance: '', since: '', until: '', at: '' }
+
+  it('is asked as the manager reads it', () => {
+    expect(readFilter({ level: 'warn', instance: 'a-0', since: '2026-01-02T03:04:05+01:00', until: '2026-01-02', at: '' })).toEqual({
+      level: 'warn', instance: 'a-0', since: '2026-01-02T02:04:05.000Z', until: '2026-01-02T00:00:00.000Z', at: '',
+    })
+  })
+
+  it('is left out if nobody could mean it', () => {
+    for (const strange of ['constructor', '__proto__', '2026-13-45T99:99:99Z', 'NaN', 'x'.repeat(3_000)]) {
+      expect(readFilter({ ...none, level: strange, since: strange, until: strange, at: strange }), strange).toEqual(none)
+    }
+  })
+})
+
+it('a line of the stream that is garbage is none', () => {
+  expect(readLine('{"ts":"2026-01-01T00:00:00Z","instance":"a-0","stream":"stdout","line":"x"}')?.line).toBe('x')
+  for (const data of ['', 'null', '[]', '{"line":1}', '{"line":"x', '<html>']) expect(readLine(data), data).toBeUndefined()
 })
 
 describe('after a break', () => {

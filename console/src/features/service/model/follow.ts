@@ -1,5 +1,7 @@
 /** Following a log across broken streams, without gaps and without lines that come twice. Pure. */
+import { parsed } from '@/api/retry'
 import type { LogLine } from '@/api/schema.gen'
+import { levels, timeOf } from '@/features/logs/model'
 import { stripAnsi } from '@/ui/log/ansi'
 import type { LogEntry } from '@/ui/log/lines'
 
@@ -17,11 +19,28 @@ export interface LogFilter {
   since: string
 }
 
+/** What stands in the address, without what nobody could mean. */
+export function readFilter<T extends LogFilter & { until: string; at: string }>(text: T): T {
+  return {
+    ...text,
+    level: levels.find((level) => level === text.level) ?? '',
+    since: timeOf(text.since) ?? '',
+    until: timeOf(text.until) ?? '',
+    at: timeOf(text.at) ?? '',
+  }
+}
+
 /** The address of the stream. */
 export function followUrl(service: string, filter: LogFilter, tail: number): string {
   const query = new URLSearchParams({ follow: 'true', tail: String(tail) })
   for (const [key, value] of Object.entries(filter)) if (value !== '') query.set(key, String(value))
   return `/api/v1/services/${encodeURIComponent(service)}/logs?${query.toString()}`
+}
+
+/** A line of the stream; none if it is garbage. */
+export function readLine(data: string): LogLine | undefined {
+  const value = parsed(data)
+  return typeof value === 'object' && value !== null && 'line' in value && typeof value.line === 'string' ? (value as LogLine) : undefined
 }
 
 export function entryOf(line: LogLine): Omit<LogEntry, 'id'> {
