@@ -1,4 +1,5 @@
 import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
+import { isMissingFile, loadAnew } from './reload'
 
 /** Each feature brings its routes; pages are loaded when they are opened. */
 const features = import.meta.glob<{ routes: RouteRecordRaw[] }>('../features/*/routes.ts', { eager: true })
@@ -28,5 +29,5 @@ export const router = createRouter({
 
 // A page opened before an upgrade asks for files that the new program does not have.
 router.onError((error, to) => {
-  if (/dynamically imported module|Importing a module script/i.test(String(error))) window.location.assign(to.fullPath)
+  if (isMissingFile(error)) void loadAnew(to.fullPath)
 })

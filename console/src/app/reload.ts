@@ -1,0 +1,31 @@
+import { ask, api } from '@/api/client'
+
+const KEY = 'myagent.reloaded'
+/** A page that is loaded anew and has the same trouble at once would be loaded for ever. */
+const SELDOM_MS = 20_000
+
+/** An upgraded program does not have the files of the page that was opened before. Browsers say it in different words. */
+export const isMissingFile = (error: unknown) =>
+  /dynamically imported module|Importing a module script|Unable to preload CSS/i.test(String(error))
+
+/** Whether a page may be loaded anew that was so at `before` last, as it was written then. */
+export function mayReload(before: string | null, now: number): boolean {
+  const ms = Number(before ?? 0)
+  return !(Math.abs(now - ms) < SELDOM_MS)
+}
+
+/**
+ * Goes to `path` with the files that the program has now; not if it does not answer (then what is shown is the best there
+ * is), nor again and again.
+ */
+export async function loadAnew(path: string) {
+  try {
+    if (!mayReload(sessionStorage.getItem(KEY), Date.now())) return
+    await ask(api.GET('/api/v1/info'))
+    sessionStorage.setItem(KEY, String(Date.now()))
+    // With the origin: a path of two slashes would be another site.
+    window.location.assign(window.location.origin + path)
+  } catch {
+    // A browser that remembers nothing would do it for ever.
+  }
+}
