@@ -3,6 +3,21 @@ import { MOST_WAITING, maySay, waitingOf } from './conversation'
 import { asked, close, connected, created, Driven, greeting, live, say, SESSION } from './driven'
 import { emptyConversation } from './state'
 
+it('an answer shows its newest steps, however many there were', () => {
+  const machine = asked()
+  for (let seq = 2; seq < 1_002; seq += 1) machine.event('agent.thinking', seq, { content: `thought ${seq}` })
+  expect(machine.parts).toHaveLength(500)
+  expect(machine.parts.at(-1)).toMatchObject({ text: 'thought 1001' })
+  expect(machine.event('agent.final_answer', 1_002, { content: 'whole' }).answers).toHaveLength(1)
+  expect(machine.parts.at(-1)).toEqual({ kind: 'text', text: 'whole' })
+})
+
+it('notices with the names of things that all objects have are notices', () => {
+  for (const code of ['constructor', '__proto__', 'toString']) {
+    expect(live().hear({ event: 'system.notice', content: 'x', metadata: { code } }).of('note').at(-1), code).toMatchObject({ code: 'notice', text: 'x' })
+  }
+})
+
 describe('beginning', () => {
   it('connects, waits for the greeting, and asks for a session', () => {
     const driven = new Driven().on({ kind: 'connect' })

@@ -14,6 +14,8 @@ export interface Frame {
 export const MOST_FRAMES = 2_000
 /** Of a larger frame the beginning is kept: two thousand of a mebibyte would be the whole memory of the page. */
 export const MOST_TEXT = 64 * 1024
+/** So much text is kept in all. */
+export const MOST_TEXT_IN_ALL = 16 * 1024 * 1024
 const MOST_TITLE = 80
 
 export function frameOf(id: number, at: number, direction: Frame['direction'], text: string, bytes = byteLength(text)): Frame {
@@ -29,7 +31,10 @@ function titleOf(text: string): string {
 
 /** With one more; the oldest leave. */
 export function withFrames(frames: readonly Frame[], more: readonly Frame[]): Frame[] {
-  return [...frames, ...more].slice(-MOST_FRAMES)
+  const kept = [...frames, ...more].slice(-MOST_FRAMES)
+  let room = MOST_TEXT_IN_ALL
+  const first = kept.findLastIndex(({ text }) => (room -= text.length) < 0) + 1
+  return first === 0 ? kept : kept.slice(first)
 }
 
 export interface FrameFilter {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { addressOf, doorOf } from './address'
 import { closeWord, comesBack, delay } from './closing'
-import { asLines, filterFrames, frameOf, MOST_FRAMES, MOST_TEXT, pretty, withFrames } from './frames'
+import { asLines, filterFrames, frameOf, MOST_FRAMES, MOST_TEXT, MOST_TEXT_IN_ALL, pretty, withFrames } from './frames'
 import { asText, isPong, meaningForTurn, parseFrame, retryAfterMs } from './protocol'
 import { complete, giveUp, noEvents, resumeAfter, rewind, take } from './sequence'
 import { fromSnapshot, snapshotOf } from './snapshot'
@@ -125,6 +125,14 @@ describe('the inspector', () => {
     expect(frameOf(1, 0, 'in', 'x'.repeat(MOST_TEXT * 2)).text).toHaveLength(MOST_TEXT + 1)
   })
 
+  it('keeps so much text in all', () => {
+    const large = Array.from({ length: 400 }, (_, index) => frameOf(index, 0, 'in', 'x'.repeat(MOST_TEXT)))
+    const kept = withFrames([], large)
+    expect(kept.reduce((sum, { text }) => sum + text.length, 0)).toBeLessThanOrEqual(MOST_TEXT_IN_ALL)
+    expect(kept.length).toBeGreaterThan(200)
+    expect(kept.at(-1)?.id).toBe(399)
+  })
+
   it('writes JSON for people, and for files', () => {
     expect([pretty('{"a":1}'), pretty('{a')]).toEqual(['{\n  "a": 1\n}', '{a'])
     expect(asLines(frames.slice(2))).toBe('{"at":"1970-01-01T00:00:00.000Z","direction":"in","text":"plain"}')
@@ -175,6 +183,14 @@ describe('a reload', () => {
   it('begins anew with what does not fit', () => {
     const empty = emptyConversation('other')
     expect([snapshotOf(state) ?? null, null, '{', '{"version":0}'].map((text) => fromSnapshot(text, 'other'))).toEqual([empty, empty, empty, empty])
+  })
+
+  it('begins anew with what somebody else has written', () => {
+    const whole = { version: 1, sessionId: 's1', items: [], open: [], sequence: { last: 0, missing: [] }, nextId: 1 }
+    expect(fromSnapshot(JSON.stringify({ ...whole, nextId: 7 }), 's1').nextId).toBe(7)
+    for (const broken of [{ items: null }, { items: [null] }, { open: 1 }, { sequence: {} }, { sequence: { last: 0, missing: 1 } }, { nextId: 'x' }]) {
+      expect(fromSnapshot(JSON.stringify({ ...whole, nextId: 7, ...broken }), 's1'), JSON.stringify(broken)).toEqual(emptyConversation('s1'))
+    }
   })
 
   it('is not for what has no session or is too long', () => {

@@ -20,12 +20,18 @@ export function snapshotOf(state: Conversation): string | undefined {
   return text.length > MOST_TEXT ? undefined : text
 }
 
+/** What nobody but us writes may nevertheless be anything, and would break the page at each reload. */
+function isWhole({ items, open, sequence, nextId }: Record<string, unknown>): boolean {
+  const isSequence = isObject(sequence) && typeof sequence.last === 'number' && Array.isArray(sequence.missing)
+  return Array.isArray(items) && items.every(isObject) && Array.isArray(open) && isSequence && typeof nextId === 'number'
+}
+
 /** The conversation of the session; an empty one that begins with all the server has, if nothing fits. */
 export function fromSnapshot(text: string | null, sessionId: string): Conversation {
   const empty = emptyConversation(sessionId)
   try {
     const found: unknown = JSON.parse(text ?? 'null')
-    if (!isObject(found) || found.version !== VERSION || found.sessionId !== sessionId) return empty
+    if (!isObject(found) || found.version !== VERSION || found.sessionId !== sessionId || !isWhole(found)) return empty
     const { version: _version, ...known } = found as unknown as Snapshot
     return { ...empty, ...known }
   } catch {

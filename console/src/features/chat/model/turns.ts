@@ -2,6 +2,9 @@
 import { asText, codeOf, isObject, meaningForTurn, type AgentEvent } from './protocol'
 import { changeUser, withItem, type AnswerItem, type Conversation, type Part } from './state'
 
+/** So many steps of an answer are shown; older ones leave. */
+export const MOST_PARTS = 500
+
 /** An event of the session that is new. */
 export function applyEvent(state: Conversation, event: AgentEvent, now: number): Conversation {
   switch (meaningForTurn(event)) {
@@ -84,7 +87,7 @@ function errorPart(event: AgentEvent): Part {
 
 function addPart(state: Conversation, event: AgentEvent, now: number): Conversation {
   const begun = runningOf(state) ? state : begin(state, now)
-  return changeRunning(begun, ({ parts }) => ({ parts: withEvent(parts, event, now) }))
+  return changeRunning(begun, ({ parts }) => ({ parts: withEvent(parts, event, now).slice(-MOST_PARTS) }))
 }
 
 function withEvent(parts: readonly Part[], event: AgentEvent, now: number): Part[] {
