@@ -19,8 +19,11 @@ export type LiveState =
 
 type Listener = (event: Event) => void
 
-const isEvent = (value: unknown): value is Event =>
-  typeof value === 'object' && value !== null && 'kind' in value && typeof value.kind === 'string'
+/** Whatever else an event has, these are what everything that hears it counts on. */
+function isEvent(value: unknown): value is Event {
+  const { id, kind, at } = (value ?? {}) as Partial<Event>
+  return typeof id === 'number' && typeof kind === 'string' && !Number.isNaN(Date.parse(String(at)))
+}
 
 /** A page that nobody sees for so long gives its stream back: a browser has six connections for all tabs of a site. */
 const HIDDEN_MS = 30_000

@@ -1,5 +1,13 @@
 import type { Code, FieldError, ProblemDocument } from './schema.gen'
 
+/** Whoever stands between us and the manager answers errors in forms of its own. */
+const textOf = (value: unknown) => (typeof value === 'string' && value !== '' ? value : undefined)
+
+function isFieldError(value: unknown): value is FieldError {
+  const { field, message } = (value ?? {}) as Partial<FieldError>
+  return typeof field === 'string' && typeof message === 'string'
+}
+
 /** What the API refused, or what kept us from asking it. */
 export class ApiProblem extends Error {
   override readonly name = 'ApiProblem'
@@ -11,11 +19,11 @@ export class ApiProblem extends Error {
   readonly requestId: string | undefined
 
   constructor(status: number, body: Partial<ProblemDocument> | undefined) {
-    super(body?.detail ?? body?.title ?? `HTTP ${status}`)
-    this.code = body?.code ?? (status === 0 ? 'UNREACHABLE' : 'INTERNAL')
+    super(textOf(body?.detail) ?? textOf(body?.title) ?? `HTTP ${status}`)
+    this.code = (textOf(body?.code) as Code | undefined) ?? (status === 0 ? 'UNREACHABLE' : 'INTERNAL')
     this.status = status
-    this.fields = body?.errors ?? []
-    this.requestId = body?.request_id
+    this.fields = Array.isArray(body?.errors) ? body.errors.filter(isFieldError) : []
+    this.requestId = textOf(body?.request_id)
   }
 
   static unreachable(cause: unknown): ApiProblem {

@@ -1,5 +1,6 @@
 /** Searching the output of all services: what is asked, and how what was found is shown. Pure. */
 import type { FoundLine, LogLevel } from '@/api/schema.gen'
+import { isTime } from '@/ui/format'
 
 export const levels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error']
 export const streams = ['stdout', 'stderr', 'runner'] as const
@@ -96,8 +97,9 @@ export function around(line: Pick<FoundLine, 'ts' | 'instance'>): { since: strin
 export function toInput(time: string): string {
   const ms = Date.parse(time)
   if (Number.isNaN(ms)) return ''
-  const date = new Date(ms)
-  return new Date(ms - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19)
+  const local = ms - new Date(ms).getTimezoneOffset() * 60_000
+  // In the zone of the user the last of all times may be none; an input shows years of four digits.
+  return isTime(local) ? (/^\d{4}-.{14}/.exec(new Date(local).toISOString())?.[0] ?? '') : ''
 }
 
 export function fromInput(value: string): string {

@@ -7,7 +7,9 @@ const SEQUENCES =
 
 /** What a line says without what is meant for a terminal. What a progress bar has written over is left out. */
 export function stripAnsi(line: string): string {
-  const last = line.replace(/\r+$/, '')
+  let end = line.length
+  while (line[end - 1] === '\r') end -= 1
+  const last = line.slice(0, end)
   const visible = last.slice(last.lastIndexOf('\r') + 1)
   return visible.replace(SEQUENCES, '')
 }

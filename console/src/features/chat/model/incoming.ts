@@ -131,6 +131,9 @@ function restored(state: Conversation, event: AgentEvent, now: number): Step {
   return event.metadata.replaying === true ? only(asked) : caughtUp(asked)
 }
 
+/** No queue is longer; a service that speaks the protocol by itself may say any number. */
+const MOST_STRANGERS = 1_000
+
 /**
  * All that was missed has come. Messages that the server does not have did not arrive; those that it has and that were
  * not sent from here stand first in the queue.
@@ -139,7 +142,7 @@ function caughtUp(state: Conversation): Step {
   const { expected, ...known } = state
   const complemented: Conversation = { ...known, sequence: complete(state.sequence) }
   if (expected === undefined) return only(complemented)
-  const strangers = Array.from({ length: Math.max(0, expected - state.open.length) }, () => 0)
+  const strangers = Array.from({ length: Math.min(Math.max(0, expected - state.open.length), MOST_STRANGERS) }, () => 0)
   const lost = state.open.slice(expected).filter((id) => id !== 0)
   const settled = lost.reduce((next, id) => changeUser(next, id, { state: 'lost' }), complemented)
   const next = { ...settled, open: [...strangers, ...state.open.slice(0, expected)] }

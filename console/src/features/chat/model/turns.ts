@@ -129,11 +129,14 @@ const toolOf = (event: AgentEvent, text: string) => (typeof event.metadata.tool 
 
 const statusOf = (event: AgentEvent, fallback: string) => (typeof event.metadata.status === 'string' ? event.metadata.status : fallback)
 
+/** Nobody chooses from more buttons. */
+const MOST_OPTIONS = 100
+
 /** What may be answered; without any an agent takes any text. */
 function optionsOf(event: AgentEvent): string[] {
   const { options } = event.metadata
   if (!Array.isArray(options)) return []
-  return options.map((option: unknown) => (isObject(option) ? asText(option.value ?? option.label ?? option) : asText(option)))
+  return options.slice(0, MOST_OPTIONS).map((option: unknown) => (isObject(option) ? asText(option.value ?? option.label ?? option) : asText(option)))
 }
 
 /** The question `stepId` is answered, or open again because the answer did not arrive. */
