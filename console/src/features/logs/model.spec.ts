@@ -54,5 +54,6 @@ it('a line leads to what was printed around it', () => {
 it('times go into a form and come back', () => {
   const time = '2026-01-02T03:04:05.000Z'
   expect(fromInput(toInput(time))).toBe(time)
+  expect(toInput('+275760-09-13T00:00:00.000Z')).toBe('')
   expect([toInput(''), fromInput(''), fromInput('never')]).toEqual(['', '', ''])
 })

@@ -22,3 +22,9 @@ it('survives a sequence that is cut off', () => {
   expect(stripAnsi('text\u001b]0;never ended')).toBe('text')
   expect(stripAnsi('text\u001b')).toBe('text')
 })
+
+it('reads a line of nothing but returns at once', () => {
+  const began = performance.now()
+  expect(stripAnsi(`${'\r'.repeat(100_000)}end\r\r`)).toBe('end')
+  expect(performance.now() - began).toBeLessThan(500)
+})

@@ -162,6 +162,34 @@ describe('answers', () => {
     expect(pieces('')).toEqual([])
   })
 
+  it('are no fence if anything but its language follows', () => {
+    expect(pieces('```a``` b')).toEqual([{ kind: 'text', text: '```a``` b' }])
+    expect(pieces('~~~ js title\nx\n~~~ \ny')).toEqual([{ kind: 'code', language: 'js', text: 'x' }, { kind: 'text', text: 'y' }])
+  })
+
+  it.each([
+    ['a fence that is none', `${'~'.repeat(100_000)}\``],
+    ['a language that is none', `\`\`\`${'a'.repeat(100_000)}\``],
+    ['spaces between words', `a${' '.repeat(100_000)}b`],
+  ])('are read at once with %s', (_, text) => {
+    const began = performance.now()
+    expect(pieces(text)).toEqual([{ kind: 'text', text }])
+    expect(performance.now() - began).toBeLessThan(500)
+  })
+
+  it('are plain where nobody reads on, and lose nothing', () => {
+    const blocks = pieces('```\nx\n```\n'.repeat(2_000))
+    expect(blocks).toHaveLength(501)
+    expect(blocks.at(-1)?.text.match(/x/g)).toHaveLength(1_500)
+    const words = spans('**a** '.repeat(5_000))
+    expect(words).toHaveLength(2_000)
+    expect(words.at(-1)).toMatchObject({ kind: 'plain' })
+    expect(words.map(({ text }) => text).join('').match(/a/g)).toHaveLength(5_000)
+    const long = '**a** '.repeat(50_000)
+    expect(pieces(long)).toEqual([{ kind: 'text', text: long }])
+    expect(spans(long)).toEqual([{ kind: 'plain', text: long }])
+  })
+
   it('have words that stand out', () => {
     expect(spans('a `b` **c** 2*3*4 ``')).toEqual([
       { kind: 'plain', text: 'a ' },

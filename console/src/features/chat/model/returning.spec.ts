@@ -51,6 +51,11 @@ describe('coming back', () => {
     expect(driven.answers).toMatchObject([{ state: 'done' }])
   })
 
+  it('believes in no queue without end', () => {
+    const driven = new Driven(emptyConversation(SESSION)).on({ kind: 'connect' }, { kind: 'opened' }).hear(greeting, restored({ waiting: 1e12 }))
+    expect(driven.state).toMatchObject({ phase: 'live', open: { length: 1_000 } })
+  })
+
   it('tells a gap, and goes on after it', () => {
     const driven = asked().on(close(1006), { kind: 'opened' }).hear(greeting, restored({ replaying: true, last_seq: 9 }))
     driven.hear({ event: 'system.notice', session_id: SESSION, metadata: { code: 'replay_gap', from_seq: 2, to_seq: 8 } })
