@@ -12,6 +12,8 @@ export function useAction() {
   const busy = ref(false)
 
   async function run(action: () => Promise<unknown>, done?: string): Promise<boolean> {
+    // A button is pressed twice before it can show that it was.
+    if (busy.value) return false
     busy.value = true
     try {
       await action()

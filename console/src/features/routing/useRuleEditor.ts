@@ -92,6 +92,8 @@ export function useRuleEditor() {
   }
 
   async function save(options: { overwrite?: boolean } = {}) {
+    // Pressed twice: the second would find what the first has stored, and take it for a change of somebody else.
+    if (busy.value) return
     tried.value = true
     if (Object.keys(faults.value).length > 0) return showFirst()
     busy.value = true

@@ -10,6 +10,9 @@ import { readService, removeService, restartService, scaleService, startService,
 /** What is being done to which service, by anybody on this page: rows and pages show it. */
 const pending = reactive(new Map<string, SlowAction | 'remove'>())
 
+/** Services of which something is asked for right now: a button is pressed twice before it can show that it was. */
+const asked = new Set<string>()
+
 /** After so long nobody looks at a message any more. */
 const FORGET_MS = 600_000
 
@@ -94,22 +97,26 @@ export function useServiceActions() {
     }
   }
 
-  async function attempt(action: () => Promise<boolean>): Promise<boolean> {
+  async function attempt(name: string, action: () => Promise<boolean>): Promise<boolean> {
+    if (asked.has(name)) return false
+    asked.add(name)
     try {
       return await action()
     } catch (error) {
       return refuse(error)
+    } finally {
+      asked.delete(name)
     }
   }
 
   const start = (name: string) =>
-    attempt(async () => {
+    attempt(name, async () => {
       await begin('start', () => startService(name), name)
       return true
     })
 
   const stop = (name: string) =>
-    attempt(async () => {
+    attempt(name, async () => {
       const service = await readService(name)
       if (!(await confirmed(name, 'stop', connectionsLost(service)))) return false
       await begin('stop', () => stopService(name), name)
@@ -117,7 +124,7 @@ export function useServiceActions() {
     })
 
   const restart = (name: string, allAtOnce = false) =>
-    attempt(async () => {
+    attempt(name, async () => {
       const service = await readService(name)
       // Sessions of an agent file outlive a rolling restart.
       const lost = service.source.kind === 'file' && !allAtOnce ? '' : connectionsLost(service)
@@ -127,7 +134,7 @@ export function useServiceActions() {
     })
 
   const scale = (name: string, replicas: number) =>
-    attempt(async () => {
+    attempt(name, async () => {
       const service = await readService(name)
       const lost = replicas < service.replicas ? connectionsLost(service) && t('services.ask.scaleText') : ''
       if (!(await confirmed(name, 'scale', lost))) return false
@@ -136,7 +143,7 @@ export function useServiceActions() {
     })
 
   const remove = (name: string) =>
-    attempt(async () => {
+    attempt(name, async () => {
       const service = await readService(name)
       if (!(await confirmed(name, 'remove', [connectionsLost(service), t('services.ask.removeText')].filter(Boolean).join('\n')))) return false
       pending.set(name, 'remove')
