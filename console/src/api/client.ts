@@ -1,4 +1,5 @@
 import createClient from 'openapi-fetch'
+import { hearTime } from '@/ui/clock'
 import { ApiProblem } from './problem'
 import type { paths } from './schema.gen'
 
@@ -12,9 +13,11 @@ const LOOK_TIMEOUT_MS = 10_000
  */
 export const api = createClient<paths>({
   baseUrl: window.location.origin,
-  fetch: (request) => {
+  fetch: async (request) => {
     const timeout = AbortSignal.timeout(request.method === 'GET' ? LOOK_TIMEOUT_MS : TIMEOUT_MS)
-    return fetch(request, { signal: AbortSignal.any([request.signal, timeout]) })
+    const response = await fetch(request, { signal: AbortSignal.any([request.signal, timeout]) })
+    hearTime(response.headers.get('date'))
+    return response
   },
 })
 

@@ -1,4 +1,5 @@
 import { onScopeDispose, shallowRef, type ShallowRef } from 'vue'
+import { managerNow } from '@/ui/clock'
 import { reduce, type Input } from './model/conversation'
 import { frameOf, withFrames, type Frame } from './model/frames'
 import type { Conversation } from './model/state'
@@ -38,7 +39,7 @@ export function useSession(first: Conversation, address: (sessionId: string | un
   }
 
   function dispatch(input: Input) {
-    const step = reduce(state, input, Date.now())
+    const step = reduce(state, input, managerNow())
     state = step.state
     step.effects.forEach(perform)
     if (input.kind !== 'frame') {
