@@ -1,3 +1,4 @@
+import { ref } from 'vue'
 import { ask, api } from '@/api/client'
 
 const KEY = 'myagent.reloaded'
@@ -14,18 +15,31 @@ export function mayReload(before: string | null, now: number): boolean {
   return !(Math.abs(now - ms) < SELDOM_MS)
 }
 
+/** What was asked for is not there, and loading the page anew has not helped. */
+export const isLost = ref(false)
+
 /**
  * Goes to `path` with the files that the program has now; not if it does not answer (then what is shown is the best there
  * is), nor again and again.
  */
 export async function loadAnew(path: string) {
   try {
-    if (!mayReload(sessionStorage.getItem(KEY), Date.now())) return
     await ask(api.GET('/api/v1/info'))
-    sessionStorage.setItem(KEY, String(Date.now()))
-    // With the origin: a path of two slashes would be another site.
-    window.location.assign(window.location.origin + path)
   } catch {
-    // A browser that remembers nothing would do it for ever.
+    return
+  }
+  isLost.value = !remembered()
+  // With the origin: a path of two slashes would be another site.
+  if (!isLost.value) window.location.assign(window.location.origin + path)
+}
+
+/** Remembers that the page is loaded anew; not if that was so just now, or the browser refuses to remember. */
+function remembered(): boolean {
+  try {
+    if (!mayReload(sessionStorage.getItem(KEY), Date.now())) return false
+    sessionStorage.setItem(KEY, String(Date.now()))
+    return true
+  } catch {
+    return false
   }
 }

@@ -34,6 +34,8 @@ export function useOwnConnection(service: MaybeRefOrGetter<string>, sessionId: M
       return page.items[0] ?? null
     },
     enabled: computed(() => toValue(live) && toValue(sessionId) !== undefined),
+    // Nobody comes back to it, and it would keep the conversation that asked.
+    gcTime: 0,
     refetchInterval: 3_000,
   })
 }

@@ -25,7 +25,7 @@ async function allConnections(signal: AbortSignal): Promise<readonly ConnectionV
 
 const pause = (ms: number) => new Promise((resolve) => window.setTimeout(resolve, ms))
 
-let askedAt = 0
+let askedAt = -Infinity
 let known = 0
 
 export function useConnections() {
@@ -33,8 +33,8 @@ export function useConnections() {
     queryKey: [keys.connections, 'all'],
     queryFn: async ({ signal }) => {
       // Connections that come and go are events, twenty a second; who asks again at each would never be done.
-      await pause(Math.max(0, askedAt + refreshMs(known) - 200 - Date.now()))
-      askedAt = Date.now()
+      await pause(Math.max(0, askedAt + refreshMs(known) - 200 - performance.now()))
+      askedAt = performance.now()
       const found = await allConnections(signal)
       known = found.length
       return found
