@@ -3,7 +3,7 @@ import { asText, codeOf, isObject, meaningForTurn, type AgentEvent } from './pro
 import { changeUser, withItem, type AnswerItem, type Conversation, type Part } from './state'
 
 /** So many steps of an answer are shown; older ones leave. */
-export const MOST_PARTS = 500
+const MOST_PARTS = 500
 
 /** An event of the session that is new. */
 export function applyEvent(state: Conversation, event: AgentEvent, now: number): Conversation {
