@@ -29,6 +29,8 @@ export const queryClient = new QueryClient({
     queries: {
       // Events tell what has changed; until then it is as it was.
       staleTime: 10_000,
+      // What the server said is replaced, never changed: watching each field of thousands of rows would cost hundreds of MiB.
+      shallow: true,
       // Once more, in case that one connection was dead; whether the line is, is looked at meanwhile.
       retry: (count, error) => isUnreachable(error) && count < 1,
       refetchOnWindowFocus: true,

@@ -2705,9 +2705,11 @@ export interface components {
             interval_seconds: number;
             /** @description How the metric behaves. */
             kind: components["schemas"]["MetricKind"];
+            /** @description How many more there are, which are not among the `top`. */
+            left_out?: number;
             /** @description Of what. */
             metric: string;
-            /** @description By service and instance. */
+            /** @description By service and instance; if the `top` was asked for, the largest first. */
             series: components["schemas"]["Series"][];
             /** @description What was read for it. */
             tier: components["schemas"]["Tier"];
@@ -6901,6 +6903,8 @@ export interface operations {
                 service?: string;
                 /** @description Until when, likewise; default now. */
                 to?: string;
+                /** @description Only so many series, those with the largest values; `left_out` tells how many more there are. Default all. */
+                top?: number;
             };
             header?: never;
             path?: never;

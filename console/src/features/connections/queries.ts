@@ -6,6 +6,7 @@ import { keys } from '@/api/queries'
 import type { ConnectionView } from '@/api/schema.gen'
 import type { Outcome } from './model/bulk'
 import { refreshMs } from './model/list'
+import { MOST_LINES, type OverTime } from './model/series'
 
 /** Most connections of one page of the API. */
 const PAGE = 1000
@@ -41,7 +42,6 @@ export function useConnections() {
     },
     // All of it is new each time; comparing thousands of rows with those before would cost more than it saves.
     structuralSharing: false,
-    shallow: true,
     staleTime: 0,
     gcTime: 30_000,
     refetchInterval: () => refreshMs(known),
@@ -73,10 +73,15 @@ export function useConnectionStats() {
 
 export function useConnectionSeries(range: MaybeRefOrGetter<string>) {
   return useQuery({
-    queryKey: computed(() => [keys.stats, 'connections', 'over-time', toValue(range)]),
-    queryFn: () => {
-      const query = { metric: 'active_connections', agg: 'sum', from: toValue(range), group_by: 'service' }
-      return ask(api.GET('/api/v1/stats/timeseries', { params: { query } }))
+    queryKey: computed(() => [keys.series, 'connections', toValue(range)]),
+    queryFn: async (): Promise<OverTime> => {
+      const query = { metric: 'active_connections', agg: 'sum', from: toValue(range) }
+      const [all, largest] = await Promise.all([
+        ask(api.GET('/api/v1/stats/timeseries', { params: { query } })),
+        // A thousand services with hundreds of points each would be megabytes, each time.
+        ask(api.GET('/api/v1/stats/timeseries', { params: { query: { ...query, group_by: 'service', top: MOST_LINES } } })),
+      ])
+      return { all: all.series[0]?.points ?? [], largest: largest.series, others: largest.left_out ?? 0 }
     },
     placeholderData: (before) => before,
     refetchInterval: 10_000,

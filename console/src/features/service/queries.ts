@@ -80,7 +80,7 @@ export function useServiceEvents(name: Name, limit: MaybeRefOrGetter<number>) {
 
 function seriesQuery(service: string, { metric, agg }: Ask, range: Range) {
   return {
-    queryKey: [keys.stats, 'series', service, metric, agg, range],
+    queryKey: [keys.series, 'service', service, metric, agg, range],
     queryFn: () => ask(api.GET('/api/v1/stats/timeseries', { params: { query: { metric, agg, service, from: range } } })),
     // Events do not change the past: what the interval says is often enough.
     staleTime: ranges[range].refetchMs,

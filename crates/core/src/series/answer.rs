@@ -54,11 +54,19 @@ pub struct TimeseriesView {
     pub from: i64,
     /// End of the last.
     pub to: i64,
-    /// By service and instance.
+    /// By service and instance; if the `top` was asked for, the largest first.
     pub series: Vec<Series>,
+    /// How many more there are, which are not among the `top`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: usize,
     /// What is not in it, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Whose numbers an entity's are.
@@ -167,6 +175,7 @@ impl Evaluation {
                 points: times.clone().zip(values).collect(),
             }
         });
+        let (series, left_out) = largest(series.collect(), plan.top);
         let per_second = match (plan.metric.kind, plan.agg) {
             (Kind::Histogram, Aggregate::Rate) => Some("observations/s".to_owned()),
             (Kind::Counter, Aggregate::Sum) | (Kind::Gauge | Kind::Histogram, _) => None,
@@ -181,10 +190,21 @@ impl Evaluation {
             tier: plan.tier,
             from: plan.from,
             to: plan.to,
-            series: series.collect(),
+            series,
+            left_out,
             warning: None,
         }
     }
+}
+
+/// The `top` series with the largest values in all, and how many others there are.
+fn largest(series: Vec<Series>, top: Option<usize>) -> (Vec<Series>, usize) {
+    let Some(top) = top else { return (series, 0) };
+    let sum = |one: &Series| one.points.iter().filter_map(|(_, value)| *value).sum::<f64>();
+    let mut weighed: Vec<_> = series.into_iter().map(|one| (sum(&one), one)).collect();
+    weighed.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let left_out = weighed.len().saturating_sub(top);
+    (weighed.into_iter().take(top).map(|(_, one)| one).collect(), left_out)
 }
 
 /// The sum at a place, which is the `nth` point of a column with the same places as the first: they all have.

@@ -64,6 +64,9 @@ pub struct TimeseriesQuery {
     /// One series for each of what; default `none`, one in all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_by: Option<String>,
+    /// Only so many series, those with the largest values; default all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top: Option<usize>,
 }
 
 /// A question that can be answered.
@@ -75,6 +78,8 @@ pub struct Plan {
     pub agg: Aggregate,
     /// One series for each of what.
     pub group_by: GroupBy,
+    /// Series at most, those with the largest values; none: all.
+    pub top: Option<usize>,
     /// The points that are read.
     pub tier: Tier,
     /// Seconds of a point of the answer, a multiple of the tier's.
@@ -93,9 +98,10 @@ impl Plan {
 
     /// Whether the numbers of so many instances or services can be put together to so many series.
     pub fn check_size(&self, entities: usize, series: usize) -> Result<(), Vec<FieldError>> {
-        if series > MAX_SERIES {
-            let message =
-                format!("gives {series} series, of at most {MAX_SERIES}; give a service, or use none");
+        if self.top.is_none() && series > MAX_SERIES {
+            let message = format!(
+                "gives {series} series, of at most {MAX_SERIES}; give a service or `top`, or use none"
+            );
             return Err(vec![FieldError::new("group_by", message)]);
         }
         let most = MAX_CELLS / i64::try_from(entities.max(1)).unwrap_or(i64::MAX).min(MAX_CELLS);
@@ -141,6 +147,13 @@ impl TimeseriesQuery {
                 fault("instance", format!("{} is kept for services; give a service", metric.name));
             }
         }
+        if let Some(top) = self.top {
+            if !(1..=MAX_SERIES).contains(&top) {
+                fault("top", format!("must be between 1 and {MAX_SERIES}, not {top}"));
+            } else if group_by == GroupBy::None {
+                fault("top", "chooses from series; group by service or instance, or leave it out".to_owned());
+            }
+        }
         let to = self.to.as_deref().map_or(Ok(now), |text| moment(text, now));
         let from = self.from.as_deref().map(|text| moment(text, now));
         let interval = self.interval.as_deref().map(|text| {
@@ -169,7 +182,7 @@ impl TimeseriesQuery {
         match (metric, times) {
             (Some(metric), Some((tier, interval, from, to))) if errors.is_empty() => {
                 let agg = agg.unwrap_or_else(|| Aggregate::usual(metric.kind));
-                Ok(Plan { metric, agg, group_by, tier, interval, from, to })
+                Ok(Plan { metric, agg, group_by, top: self.top, tier, interval, from, to })
             }
             _ => Err(errors),
         }
@@ -307,8 +320,12 @@ mod tests {
     const NOW: i64 = 1_800_000_000;
 
     fn query(fields: &[(&str, &str)]) -> TimeseriesQuery {
+        let json = |name: &str, value: &str| match name {
+            "top" => value.parse::<usize>().unwrap().into(),
+            _ => value.into(),
+        };
         let map: serde_json::Map<_, _> =
-            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+            fields.iter().map(|(name, value)| ((*name).to_owned(), json(name, value))).collect();
         serde_json::from_value(map.into()).unwrap()
     }
 
@@ -402,6 +419,9 @@ mod tests {
             &[("metric", "turns_failed"), ("group_by", "instance"), ("instance", "a-0")],
             &["group_by: turns_failed is kept for services; use service or none", "instance: "],
         );
+        check(&[("metric", "up"), ("top", "5")], &["top: chooses from series; group by service"]);
+        check(&[("metric", "up"), ("group_by", "service"), ("top", "0")], &["top: must be between 1 and"]);
+        check(&[("metric", "up"), ("group_by", "service"), ("top", "1001")], &["top: must be between"]);
         check(&[("metric", "up"), ("from", "1h"), ("to", "2h")], &["from: must be before `to`"]);
         check(&[("metric", "up"), ("from", "1900000000")], &["from: "]);
         check(
@@ -425,6 +445,7 @@ mod tests {
         let plan = plan(&[("metric", "up"), ("from", "1h"), ("interval", "10")]).unwrap();
         assert_eq!((plan.check_size(1_000, 1_000), plan.check_size(0, 0)), (Ok(()), Ok(())));
         assert_eq!(plan.check_size(1_001, 1_001).unwrap_err()[0].field, "group_by");
+        assert_eq!(Plan { top: Some(5), ..plan }.check_size(1_001, 1_001), Ok(()));
         let error = &plan.check_size(2_000, 1).unwrap_err()[0];
         assert_eq!(
             error.to_string(),

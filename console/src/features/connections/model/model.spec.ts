@@ -126,16 +126,18 @@ describe('distribution', () => {
 })
 
 describe('over time', () => {
+  const word = (n: number) => `${n} others`
+
   it('has a line for each service, and gaps', () => {
-    const lines = linesOf([{ points: [[1, 2], [2, null]] }, { service: 'a', points: [[1, 5]] }], 'all', String)
-    expect(lines).toEqual([{ name: 'a', points: [[1_000, 5]] }, { name: 'all', points: [[1_000, 2], [2_000, null]] }])
+    const lines = linesOf({ all: [[1, 9]], largest: [{ service: 'a', points: [[1, 5]] }, { service: 'b', points: [[1, 2], [2, null]] }], others: 0 }, word)
+    expect(lines).toEqual([{ name: 'a', points: [[1_000, 5]] }, { name: 'b', points: [[1_000, 2], [2_000, null]] }])
   })
 
-  it('adds up what has no line of its own', () => {
-    const series = Array.from({ length: 6 }, (_, n) => ({ service: `s${n}`, points: [[1, 10 - n], [2, n === 5 ? 3 : null], [3, null]] }))
-    const lines = linesOf(series, '', (n) => `${n} others`)
-    expect(lines).toHaveLength(5)
-    expect(lines.at(-1)).toEqual({ name: '2 others', points: [[1_000, 13], [2_000, null], [3_000, null]].map(([at, value]) => [at, at === 2_000 ? null : value]) })
+  it('makes one line of what has none of its own', () => {
+    const largest = [{ service: 'a', points: [[1, 5], [2, null], [3, 4], [4, null]] }, { service: 'b', points: [[1, 2], [2, 1], [3, 3], [4, null]] }]
+    const lines = linesOf({ all: [[1, 10], [2, 4], [3, 6], [4, null]], largest, others: 7 }, word)
+    expect(lines.map(({ name }) => name)).toEqual(['a', 'b', '7 others'])
+    expect(lines.at(-1)?.points).toEqual([[1_000, 3], [2_000, 3], [3_000, 0], [4_000, null]])
   })
 })
 

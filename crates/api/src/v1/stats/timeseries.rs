@@ -1,4 +1,4 @@
-//! `GET /api/v1/stats/timeseries?metric=&service=&instance=&from=&to=&interval=&agg=&group_by=`: a metric over time.
+//! `GET /api/v1/stats/timeseries?metric=&service=&instance=&from=&to=&interval=&agg=&group_by=&top=`: a metric over time.
 
 use crate::Ctx;
 use crate::error::Result;
@@ -31,6 +31,9 @@ pub(crate) struct Question {
     agg: Option<String>,
     /// One series for each `service` or `instance`; default `none`, one in all.
     group_by: Option<String>,
+    /// Only so many series, those with the largest values; `left_out` tells how many more there are. Default all.
+    #[param(minimum = 1, maximum = 1000)]
+    top: Option<usize>,
 }
 
 /// Shows a metric over time.
@@ -48,7 +51,7 @@ pub(crate) async fn get(
     State(shared): Ctx,
     Params(question): Params<Question>,
 ) -> Result<Json<TimeseriesView>> {
-    let Question { metric, service, instance, from, to, interval, agg, group_by } = question;
-    let query = TimeseriesQuery { metric, service, instance, from, to, interval, agg, group_by };
+    let Question { metric, service, instance, from, to, interval, agg, group_by, top } = question;
+    let query = TimeseriesQuery { metric, service, instance, from, to, interval, agg, group_by, top };
     Ok(Json(shared.control.timeseries(query).await?))
 }

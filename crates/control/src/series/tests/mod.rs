@@ -74,7 +74,7 @@ impl Rig {
 
     fn ask(&self, now: i64, fields: &[(&str, &str)]) -> TimeseriesView {
         let fields: serde_json::Map<_, _> =
-            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+            fields.iter().map(|(name, value)| ((*name).to_owned(), json_of(name, value))).collect();
         let query: TimeseriesQuery = serde_json::from_value(fields.into()).unwrap();
         let plan = query.plan(Timestamp::from_second(now).unwrap()).unwrap();
         let services =
@@ -89,6 +89,11 @@ impl Rig {
         assert_eq!((answer.series.len(), &answer.warning), (1, &None));
         answer.series[0].points.iter().map(|(_, value)| *value).collect()
     }
+}
+
+/// The value of a field of a query.
+fn json_of(name: &str, value: &str) -> serde_json::Value {
+    if name == "top" { value.parse::<usize>().unwrap().into() } else { value.into() }
 }
 
 fn instance(service: &str, index: u32) -> InstanceView {

@@ -147,6 +147,26 @@ fn a_clock_that_was_far_in_the_future_does_not_cost_the_past() {
 }
 
 #[test]
+fn of_many_series_the_largest_are_given_and_the_others_counted() {
+    let mut rig = Rig::new();
+    for (name, instances) in [("a", 1), ("b", 3), ("c", 2), ("d", 2)] {
+        rig.put(service(name, u128::from(instances) * 10 + u128::from(name.as_bytes()[0]), instances));
+    }
+    for tick in 1..=30 {
+        rig.tick(START + 10 * tick);
+    }
+    let ask = |top: &str| {
+        let fields = [("metric", "up"), ("agg", "sum"), ("group_by", "service"), ("top", top)];
+        let answer = rig.ask(START + 300, &fields);
+        let names: Vec<_> = answer.series.into_iter().filter_map(|one| one.service).collect();
+        (names.join(" "), answer.left_out)
+    };
+    assert_eq!(ask("1"), ("b".to_owned(), 3));
+    assert_eq!(ask("3"), ("b c d".to_owned(), 1));
+    assert_eq!(ask("9"), ("b c d a".to_owned(), 0));
+}
+
+#[test]
 fn services_that_are_gone_take_their_past_with_them() {
     let mut rig = Rig::new();
     rig.put(service("a", 1, 1));
