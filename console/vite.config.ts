@@ -22,6 +22,7 @@ export default defineConfig({
   },
   define: {
     // What nobody here uses: https://vuejs.org/api/compile-time-flags and https://vue-i18n.intlify.dev/guide/advanced/optimization
+    __VUE_OPTIONS_API__: false,
     __VUE_I18N_FULL_INSTALL__: true,
     __VUE_I18N_LEGACY_API__: false,
     __INTLIFY_PROD_DEVTOOLS__: false,
@@ -40,7 +41,9 @@ export default defineConfig({
             { name: 'vue', test: /node_modules\/@?vue\//, priority: 2 },
             { name: 'data', test: /node_modules\/(@tanstack\/(query-core|vue-query)|openapi-fetch|pinia)\//, priority: 2 },
             { name: 'pages', test: /node_modules\/(vue-router|vue-i18n|@intlify)\//, priority: 2 },
-            { name: 'element', test: /node_modules\/(element-plus|lodash-es|@ctrl|@element-plus|@vueuse)\//, priority: 2, minShareCount: 12 },
+            // With all that they need themselves.
+            { name: 'element', test: /node_modules\/element-plus\/es\/components\/(button|skeleton|icon)\//, priority: 2 },
+            { name: 'more', test: /node_modules\/(element-plus|lodash-es|@ctrl|@element-plus|@vueuse)\//, priority: 1, minShareCount: 12 },
             { name: 'frame', test: /src\/(app|api)\/(?!locales)|src\/ui\/(?!chart|log|Virtual|BarList)[^/]*$/, priority: 1, minShareCount: 3 },
           ],
         },

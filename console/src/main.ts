@@ -10,10 +10,16 @@ import { followEvents, queryClient } from './api/queries'
 import './ui/styles/index.css'
 
 const app = createApp(App)
-app.use(createPinia()).use(router).use(i18n).use(VueQueryPlugin, { queryClient })
+/** Ends a piece of work: what somebody does meanwhile is answered before the next. */
+const breath = () => new Promise((resolve) => window.setTimeout(resolve))
 
+app.use(createPinia()).use(i18n).use(VueQueryPlugin, { queryClient })
 usePreferences().apply()
-await useLanguage(usePreferences().language)
+const texts = useLanguage(usePreferences().language)
+await breath()
+app.use(router)
+await texts
+await breath()
 followEvents()
 const live = useLive()
 live.start()

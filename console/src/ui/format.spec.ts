@@ -25,6 +25,17 @@ describe('numbers', () => {
     expect([count(-0, 'en'), decimal(-0.001, 'zh-CN'), percent(-0, 'en')]).toEqual(['0', '0', '0%'])
     expect(count(-3, 'en')).toBe('-3')
   })
+  it.each(['en', 'zh-CN'])('are as the platform writes them in %s', (language) => {
+    const told = (value: number, options: Intl.NumberFormatOptions) =>
+      new Intl.NumberFormat(language, { ...options, signDisplay: 'negative' }).format(value)
+    for (let n = -1_300; n <= 1_300; n += 1) {
+      const value = (n * Math.PI) / 3
+      const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
+      expect(count(n, language)).toBe(told(n, { maximumFractionDigits: 0 }))
+      expect(decimal(value, language)).toBe(told(value, { maximumFractionDigits: digits }))
+      expect(percent(n / 999, language)).toBe(told(n / 999, { style: 'percent', maximumFractionDigits: n / 999 < 0.1 ? 2 : 1 }))
+    }
+  })
   it('may be parts', () => expect(percent(0.0123, 'en')).toBe('1.23%'))
 })
 

@@ -12,6 +12,16 @@ function once<T>(key: string, make: () => T): T {
 const numbers = (language: string, options: Intl.NumberFormatOptions) =>
   once(`number ${language} ${JSON.stringify(options)}`, () => new Intl.NumberFormat(language, { ...options, signDisplay: 'negative' }))
 
+/**
+ * All languages of the console write numbers below a thousand alike, so most need no format of the platform: making the
+ * first few takes tens of milliseconds, in which a page is built. Undefined: it has separators.
+ */
+function plain(value: number, digits: number): string | undefined {
+  if (!(Math.abs(value) < 999)) return undefined
+  // What rounds to nothing has no sign.
+  return String(Number(value.toFixed(digits)) || 0)
+}
+
 const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
 
 /** `1536` → `1.5 KiB`. */
@@ -27,19 +37,21 @@ export function bytes(value: number): string {
 
 /** A whole number with the separators of the language; from ten thousand on in short, as `12.3K`. */
 export function count(value: number, language: string): string {
-  if (Math.abs(value) < 10_000) return numbers(language, { maximumFractionDigits: 0 }).format(value)
+  if (Math.abs(value) < 10_000) return plain(value, 0) ?? numbers(language, { maximumFractionDigits: 0 }).format(value)
   return numbers(language, { notation: 'compact', maximumFractionDigits: 1 }).format(value)
 }
 
 /** A number with as many digits as say something. */
 export function decimal(value: number, language: string): string {
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
-  return numbers(language, { maximumFractionDigits: digits }).format(value)
+  return plain(value, digits) ?? numbers(language, { maximumFractionDigits: digits }).format(value)
 }
 
 /** A part of one, as `12.5%`. */
 export function percent(value: number, language: string): string {
-  return numbers(language, { style: 'percent', maximumFractionDigits: value < 0.1 ? 2 : 1 }).format(value)
+  const digits = value < 0.1 ? 2 : 1
+  const text = plain(value * 100, digits)
+  return text === undefined ? numbers(language, { style: 'percent', maximumFractionDigits: digits }).format(value) : `${text}%`
 }
 
 /** A span as a clock shows it: `4:07`, `1:02:03`, `3d 04:00:00`. */

@@ -1,7 +1,12 @@
-import { ElMessage } from 'element-plus'
 import { ref } from 'vue'
 import { useI18n } from 'vue-i18n'
 import { asProblem } from '@/api/problem'
+
+/** Messages are for later; nothing that is asked for waits until they can be shown. */
+async function say(type: 'success' | 'error', text: string) {
+  const message = await import('./message')
+  message.say(type, text)
+}
 
 /**
  * Something that is done on a click: `busy` while it is, a message if it fails (`false`), and one when it is done, if
@@ -17,12 +22,11 @@ export function useAction() {
     busy.value = true
     try {
       await action()
-      if (done) ElMessage({ type: 'success', message: done, showClose: true })
+      if (done) await say('success', done)
       return true
     } catch (error) {
       const problem = asProblem(error)
-      const message = problem.status === 0 ? t('problem.unreachable') : problem.message
-      ElMessage({ type: 'error', message, duration: 8_000, showClose: true })
+      await say('error', problem.status === 0 ? t('problem.unreachable') : problem.message)
       return false
     } finally {
       busy.value = false
