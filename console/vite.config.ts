@@ -44,7 +44,7 @@ export default defineConfig({
             // With all that they need themselves.
             { name: 'element', test: /node_modules\/element-plus\/es\/components\/(button|skeleton|icon)\//, priority: 2 },
             { name: 'more', test: /node_modules\/(element-plus|lodash-es|@ctrl|@element-plus|@vueuse)\//, priority: 1, minShareCount: 12 },
-            { name: 'frame', test: /src\/(app|api)\/(?!locales)|src\/ui\/(?!chart|log|Virtual|BarList)[^/]*$/, priority: 1, minShareCount: 3 },
+            { name: 'frame', test: /src\/(app|api)\/(?!locales)|src\/ui\/(?!log|Virtual|BarList)[^/]*$|TimeChart|features\/(events|services)\/(queries|model\/(kinds|list))/, priority: 1, minShareCount: 2 },
           ],
         },
       },

@@ -7,12 +7,10 @@ import { usePreferences } from './app/preferences'
 import { router } from './app/router'
 import { useLive } from './api/live'
 import { followEvents, queryClient } from './api/queries'
+import { breath } from './ui/breath'
 import './ui/styles/index.css'
 
 const app = createApp(App)
-/** Ends a piece of work: what somebody does meanwhile is answered before the next. */
-const breath = () => new Promise((resolve) => window.setTimeout(resolve))
-
 app.use(createPinia()).use(i18n).use(VueQueryPlugin, { queryClient })
 usePreferences().apply()
 const texts = useLanguage(usePreferences().language)
