@@ -78,6 +78,9 @@ story('a thousand services and five thousand connections are as quick as ten', a
       await session.detach()
       return usedSize / 1024 ** 2
     }
+    // What the page needs in any case: the charts, and all rows a second time.
+    await page.locator('canvas').first().waitFor()
+    for (let round = 0; round < 2; round += 1) await page.waitForResponse((response) => response.url().includes('/connections?limit='), { timeout: 30_000 })
     const before = await heap()
     const end = Date.now() + WATCH_MS
     let churn = 0

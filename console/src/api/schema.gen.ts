@@ -693,6 +693,8 @@ export interface components {
         Aggregate: "avg" | "min" | "max" | "sum" | "rate" | "p50" | "p90" | "p99";
         /** @description Something that needs attention. */
         Attention: {
+            /** @description Whether that is a `file`, a `command` or `external`: what can be done depends on it. */
+            agent_type: string;
             /** @description Of which instance. */
             instance: string;
             /** @description Of which service. */
@@ -1909,6 +1911,8 @@ export interface components {
                 };
                 /** @description What is wrong, if something is. */
                 error_message?: string | null;
+                /** @description The fixed port, if it was given one. */
+                fixed_port?: number | null;
                 /** @description The worst health of its running instances. */
                 health: components["schemas"]["Health"];
                 /** @description Address of its instances. */
@@ -2481,6 +2485,8 @@ export interface components {
             };
             /** @description What is wrong, if something is. */
             error_message?: string | null;
+            /** @description The fixed port, if it was given one. */
+            fixed_port?: number | null;
             /** @description The worst health of its running instances. */
             health: components["schemas"]["Health"];
             /** @description Address of its instances. */

@@ -96,6 +96,9 @@ const LAST_TIME = 8.64e15
 /** Whether there is such a time: a text that is none, of an address or of another manager, must not break a page. */
 export const isTime = (at: number) => Math.abs(at) <= LAST_TIME
 
+/** A time as the API reads it; nothing of what is none. */
+export const asTime = (at: number) => (isTime(at) ? new Date(at).toISOString() : '')
+
 /** A moment in the user's zone, to the second. */
 export function moment(at: number, language: string): string {
   if (!isTime(at)) return '–'

@@ -35,6 +35,7 @@ pub(crate) fn service(entry: &Entry) -> ServiceView {
         source: service.source.clone(),
         host: service.host.clone(),
         port: service.port.or_else(|| first.and_then(|instance| instance.port)),
+        fixed_port: service.port,
         endpoint: first.and_then(|instance| instance.endpoint.clone()),
         tags: service.tags.clone(),
         agent_type: service.source.kind().to_owned(),

@@ -87,6 +87,8 @@ pub struct Attention {
     pub severity: Severity,
     /// Of which service.
     pub service: String,
+    /// Whether that is a `file`, a `command` or `external`: what can be done depends on it.
+    pub agent_type: String,
     /// Of which instance.
     pub instance: String,
     /// What, as a word: `error`, `unhealthy`, `restarting`, `degraded`, `nearly_full`, `outdated`, `restart_required`.
@@ -110,8 +112,9 @@ pub fn attention<'a>(services: impl IntoIterator<Item = &'a ServiceView>) -> Vec
     let of = |service: &'a ServiceView| {
         service.instances.iter().filter_map(move |instance| {
             let (severity, what, why) = finding(service, instance)?;
-            let (service, instance) = (service.name.clone(), instance.name.clone());
-            Some(Attention { severity, service, instance, what: what.to_owned(), why })
+            let (agent_type, instance) = (service.agent_type.clone(), instance.name.clone());
+            let service = service.name.clone();
+            Some(Attention { severity, service, agent_type, instance, what: what.to_owned(), why })
         })
     };
     let mut found: Vec<Attention> = services.into_iter().flat_map(of).collect();

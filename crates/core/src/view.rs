@@ -45,6 +45,9 @@ pub struct ServiceView {
     pub host: String,
     /// Port of its first instance, or the fixed one.
     pub port: Option<u16>,
+    /// The fixed port, if it was given one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_port: Option<u16>,
     /// WebSocket URL of its first instance, without the proxy.
     pub endpoint: Option<String>,
     /// Its tags.

@@ -50,6 +50,13 @@ describe('texts', () => {
   })
 })
 
+it('every code of an error has words', () => {
+  const document = JSON.parse(readFileSync(path.resolve(import.meta.dirname, '../../../../docs/reference/openapi.json'), 'utf8')) as {
+    components: { schemas: { Code: { enum: string[] } } }
+  }
+  expect(Object.keys(en.problem.codes).sort()).toEqual([...document.components.schemas.Code.enum].sort())
+})
+
 /** Attributes that people read or hear. */
 const SPOKEN = new Set(['title', 'label', 'placeholder', 'aria-label', 'alt', 'text', 'caption', 'description', 'content'])
 const WORDS = /\p{L}{2,}/u

@@ -1,6 +1,6 @@
 /** Searching the output of all services: what is asked, and how what was found is shown. Pure. */
 import type { FoundLine, LogLevel } from '@/api/schema.gen'
-import { isTime } from '@/ui/format'
+import { asTime, isTime } from '@/ui/format'
 
 export const levels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error']
 export const streams = ['stdout', 'stderr', 'runner'] as const
@@ -89,8 +89,7 @@ const AROUND_MS = 30_000
 /** The query of the page of the service's logs that shows what was printed around a line. */
 export function around(line: Pick<FoundLine, 'ts' | 'instance'>): { since: string; until: string; at: string; instance: string } {
   const at = Date.parse(line.ts)
-  const time = (ms: number) => new Date(ms).toISOString()
-  return { since: time(at - AROUND_MS), until: time(at + AROUND_MS), at: time(at), instance: line.instance }
+  return { since: asTime(at - AROUND_MS), until: asTime(at + AROUND_MS), at: asTime(at), instance: line.instance }
 }
 
 /** A time for an input of a form (in the user's zone), and back. */

@@ -55,19 +55,6 @@ export function useServiceConnections(name: Name, limit: number) {
   })
 }
 
-export async function disconnect(connection: string, reason: string) {
-  try {
-    return await ask(
-      api.POST('/api/v1/connections/{connection}/disconnect', {
-        params: { path: { connection } },
-        body: { reason: reason || null, code: null, notify_client: null },
-      }),
-    )
-  } finally {
-    void queryClient.invalidateQueries({ queryKey: [keys.connections] })
-  }
-}
-
 export function useServiceEvents(name: Name, limit: MaybeRefOrGetter<number>) {
   return useQuery({
     queryKey: computed(() => [keys.events, 'service', toValue(name), toValue(limit)]),

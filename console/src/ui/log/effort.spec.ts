@@ -20,7 +20,8 @@ describe('how far a line is searched', () => {
     for (const source of ['a+$', 'a*a*$', 'a*a*a*$', 'a*a*a*a*$', '(a*)\\1$', 'a?a?a?a?a?a?a?a?a+$']) {
       const began = performance.now()
       new RegExp(source, 'g').exec(`${'a'.repeat(reachOf(source))}!`)
-      expect(performance.now() - began, source).toBeLessThan(2_000)
+      // Some hundreds of ms; a machine that does other things, too, takes ten times as long. Without a bound it would be years.
+      expect(performance.now() - began, source).toBeLessThan(20_000)
     }
-  })
+  }, 120_000)
 })

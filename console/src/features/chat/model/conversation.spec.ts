@@ -12,6 +12,15 @@ it('an answer shows its newest steps, however many there were', () => {
   expect(machine.parts.at(-1)).toEqual({ kind: 'text', text: 'whole' })
 })
 
+it('an answer without end shows its newest words', () => {
+  const machine = asked()
+  for (let seq = 2; seq < 32; seq += 1) machine.event('agent.partial_answer', seq, { content: `${seq} `.repeat(50_000) })
+  const [part] = machine.parts
+  expect(machine.parts).toHaveLength(1)
+  expect(part?.kind === 'text' && part.text.length).toBeLessThanOrEqual(2_000_000)
+  expect(part).toMatchObject({ text: expect.stringMatching(/^….* 31 $/s) as string })
+})
+
 it('notices with the names of things that all objects have are notices', () => {
   for (const code of ['constructor', '__proto__', 'toString']) {
     expect(live().hear({ event: 'system.notice', content: 'x', metadata: { code } }).of('note').at(-1), code).toMatchObject({ code: 'notice', text: 'x' })

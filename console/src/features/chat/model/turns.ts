@@ -108,10 +108,15 @@ function withEvent(parts: readonly Part[], event: AgentEvent, now: number): Part
   }
 }
 
+/** Of an answer without end so many characters are kept, or up to twice as many: each token would copy them. */
+const MOST_ANSWER = 1_000_000
+
 function appended(parts: readonly Part[], kind: 'text', text: string): Part[] {
   const last = parts.at(-1)
-  return last?.kind === kind ? [...parts.slice(0, -1), { kind, text: last.text + text }] : [...parts, { kind, text }]
+  return last?.kind === kind ? [...parts.slice(0, -1), { kind, text: bounded(last.text + text) }] : [...parts, { kind, text: bounded(text) }]
 }
+
+const bounded = (text: string) => (text.length > 2 * MOST_ANSWER ? `…${text.slice(-MOST_ANSWER)}` : text)
 
 function withResult(parts: readonly Part[], event: AgentEvent, result: string, now: number): Part[] {
   const error = event.metadata.error === null || event.metadata.error === undefined ? undefined : asText(event.metadata.error)

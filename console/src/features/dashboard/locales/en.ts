@@ -22,6 +22,7 @@ export default {
     },
     severity: { critical: 'Critical', warning: 'Warning', info: 'To do' },
     logs: 'View logs',
+    health: 'View checks',
     service: 'Open',
     start: 'Start',
     restart: 'Restart',

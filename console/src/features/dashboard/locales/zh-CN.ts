@@ -24,6 +24,7 @@ const texts: typeof en = {
     },
     severity: { critical: '严重', warning: '警告', info: '待办' },
     logs: '查看日志',
+    health: '查看检查',
     service: '打开',
     start: '启动',
     restart: '重启',

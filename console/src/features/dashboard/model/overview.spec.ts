@@ -10,7 +10,7 @@ const overview = (values: Partial<Overview> = {}): Overview => ({
   sessions: { active: 0, detached: 0, completed: 0, failed: 0 }, restarts: 0, cpu_percent: 0, memory_mb: 0, uptime_seconds: 0,
   recent: recent(), problems: [], attention: [], attention_total: 0, ...values,
 })
-const trouble = (values: Partial<Attention>): Attention => ({ severity: 'critical', service: 'a', instance: 'a-0', what: 'error', why: 'exit code 1', ...values })
+const trouble = (values: Partial<Attention>): Attention => ({ severity: 'critical', service: 'a', agent_type: 'file', instance: 'a-0', what: 'error', why: 'exit code 1', ...values })
 
 describe('the bar of services', () => {
   it('has a part for each state that there is, as wide as it has services', () => {
@@ -51,9 +51,14 @@ describe('what needs attention', () => {
     ['outdated', '/services/a', 'restart'],
     ['restart_required', '/services/a', 'restart'],
     ['something_new', '/services/a', undefined],
+    ['constructor', '/services/a', undefined],
   ])('%s is looked at in %s and mended by %s', (what, place, act) => {
     const found = troubles([trouble({ what })])
     expect(found.map((each) => [placeOf(each), each.act])).toEqual([[place, act]])
+  })
+  it('cannot be mended here if it runs elsewhere', () => {
+    const found = troubles([trouble({ what: 'unhealthy', agent_type: 'external' })])
+    expect(found.map((each) => [placeOf(each), each.act])).toEqual([['/services/a/health', undefined]])
   })
 })
 

@@ -29,21 +29,23 @@ export function isEmpty({ services }: Pick<Overview, 'services'>): boolean {
 
 const severityTones: Record<Severity, Tone> = { critical: 'bad', warning: 'warn', info: 'idle' }
 
-/** What to do about something: look at the logs or at the service, and what can be done at once. */
+/** What to do about something: where to look, and what can be done at once. */
 interface Remedy {
-  look: 'logs' | 'service'
+  look: 'logs' | 'health' | 'service'
   act?: 'start' | 'restart'
 }
 
-const remedies: Record<string, Remedy> = {
-  error: { look: 'logs', act: 'start' },
-  unhealthy: { look: 'logs', act: 'restart' },
-  restarting: { look: 'logs' },
-  degraded: { look: 'service' },
-  nearly_full: { look: 'service' },
-  outdated: { look: 'service', act: 'restart' },
-  restart_required: { look: 'service', act: 'restart' },
-}
+const remedies: ReadonlyMap<string, Remedy> = new Map<string, Remedy>([
+  ['error', { look: 'logs', act: 'start' }],
+  ['unhealthy', { look: 'logs', act: 'restart' }],
+  ['restarting', { look: 'logs' }],
+  ['outdated', { look: 'service', act: 'restart' }],
+  ['restart_required', { look: 'service', act: 'restart' }],
+])
+
+/** What runs elsewhere has no logs here, and nobody here can restart it. */
+const remedyOf = (what: string, kind: string): Remedy =>
+  kind === 'external' ? { look: 'health' } : (remedies.get(what) ?? { look: 'service' })
 
 /** One thing that needs attention. Instances of a service that have the same are one. */
 export interface Trouble extends Remedy {
@@ -61,13 +63,12 @@ const worstFirst: Record<Severity, number> = { critical: 0, warning: 1, info: 2 
 /** What needs attention, the worst first; otherwise in the order of the manager. */
 export function troubles(attention: readonly Attention[]): Trouble[] {
   const found = new Map<string, Trouble>()
-  for (const { severity, service, instance, what, why } of attention) {
+  for (const { severity, service, agent_type, instance, what, why } of attention) {
     const key = [severity, service, what, why].join('\n')
     const known = found.get(key)
     if (known) known.instances.push(instance)
     else {
-      const remedy = remedies[what] ?? { look: 'service' as const }
-      found.set(key, { ...remedy, key, severity, tone: severityTones[severity], service, instances: [instance], what, why })
+      found.set(key, { ...remedyOf(what, agent_type), key, severity, tone: severityTones[severity], service, instances: [instance], what, why })
     }
   }
   return [...found.values()].sort((a, b) => worstFirst[a.severity] - worstFirst[b.severity])
@@ -76,7 +77,7 @@ export function troubles(attention: readonly Attention[]): Trouble[] {
 /** Where the cause is to be seen. */
 export function placeOf({ look, service }: Pick<Trouble, 'look' | 'service'>): string {
   const page = `/services/${encodeURIComponent(service)}`
-  return look === 'logs' ? `${page}/logs` : page
+  return look === 'service' ? page : `${page}/${look}`
 }
 
 /** What happened each second of the last minute; nothing if it was not measured. */

@@ -1,5 +1,3 @@
-import settings from './settings.en'
-
 export default {
   title: 'Service',
   parts: 'Pages of this service',
@@ -86,11 +84,8 @@ export default {
   },
   connection: {
     title: 'Open connections', client: 'Client', status: 'State', age: 'Open for', activity: 'Last message', messages: 'Messages', traffic: 'Traffic', rule: 'Rule', direct: 'direct',
-    active: 'Active', idle: 'Idle', closing: 'Closing', all: 'All connections', disconnect: 'Disconnect {client}',
+    active: 'Active', idle: 'Idle', closing: 'Closing', all: 'All connections',
     none: 'No open connections', noneHint: 'Clients connect to the address shown on the Overview tab.',
-  },
-  disconnect: {
-    title: 'Disconnect this client?', text: '{client} will be disconnected from {instance}. An answer in progress is lost for it.', reason: 'Reason (sent to the client)', example: 'maintenance', do: 'Disconnect', done: 'The client was disconnected',
   },
   log: {
     tools: 'Log display', lines: 'Log of {name}', search: 'Find in these lines', level: 'Level', allLevels: 'All levels', from: '{level} and above', instance: 'Instance', allInstances: 'All instances',
@@ -104,7 +99,7 @@ export default {
   },
   events: { title: 'Events', filter: 'Kind', all: 'All', service: 'Service', instance: 'Instances', connection: 'Connections', none: 'No events of this kind yet', by: '{who}', more: 'Show older events' },
   config: {
-    title: 'Settings', key: 'Setting', value: 'Value', fallback: 'Default', meaning: 'Meaning', changed: 'changed', onlyChanged: 'Changed only ({n})', edit: 'Edit as JSON', allDefault: 'All settings have their default values.',
+    title: 'Settings', key: 'Setting', value: 'Value', fallback: 'Default', meaning: 'Meaning', unit: 'In {unit}.', changed: 'changed', onlyChanged: 'Changed only ({n})', edit: 'Edit as JSON', allDefault: 'All settings have their default values.',
     environment: 'Environment', noEnvironment: 'No environment variables. Edit the service to add some.', secrets: 'Secrets', secretsHint: 'Their values can never be read again; edit the service to replace them.', noSecrets: 'No secrets. Edit the service to add some.',
     other: 'Registration', host: 'Address', desired: 'Desired state', version: 'Version', id: 'ID',
   },
@@ -115,5 +110,4 @@ export default {
     conflict: 'Someone else changed this service in the meantime. Nothing was saved.', rebase: 'Compare with their version',
     discard: 'Discard', discardTitle: 'Discard your changes?', discardText: 'What you typed will be lost.',
   },
-  settings,
 }

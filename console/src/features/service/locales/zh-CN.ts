@@ -1,6 +1,4 @@
 import type en from './en'
-import settings from './settings.zh-CN'
-
 const texts: typeof en = {
   title: '服务',
   parts: '此服务的页面',
@@ -87,11 +85,8 @@ const texts: typeof en = {
   },
   connection: {
     title: '当前连接', client: '客户端', status: '状态', age: '连接时长', activity: '最近消息', messages: '消息数', traffic: '流量', rule: '规则', direct: '直连',
-    active: '活跃', idle: '空闲', closing: '正在关闭', all: '所有连接', disconnect: '断开 {client}',
+    active: '活跃', idle: '空闲', closing: '正在关闭', all: '所有连接',
     none: '暂无连接', noneHint: '客户端可通过“概览”页中的地址连接。',
-  },
-  disconnect: {
-    title: '断开此客户端？', text: '{client} 将与 {instance} 断开，它将收不到进行中的回答。', reason: '原因（会发给客户端）', example: '维护', do: '断开', done: '客户端已断开',
   },
   log: {
     tools: '日志显示选项', lines: '{name} 的日志', search: '在已加载的日志中查找', level: '级别', allLevels: '所有级别', from: '{level} 及以上', instance: '实例', allInstances: '所有实例',
@@ -105,7 +100,7 @@ const texts: typeof en = {
   },
   events: { title: '事件', filter: '类型', all: '全部', service: '服务', instance: '实例', connection: '连接', none: '暂无此类事件', by: '{who}', more: '显示更早的事件' },
   config: {
-    title: '设置', key: '设置项', value: '值', fallback: '默认值', meaning: '说明', changed: '已修改', onlyChanged: '仅看已修改（{n}）', edit: '以 JSON 编辑', allDefault: '所有设置均为默认值。',
+    title: '设置', key: '设置项', value: '值', fallback: '默认值', meaning: '说明', unit: '单位：{unit}。', changed: '已修改', onlyChanged: '仅看已修改（{n}）', edit: '以 JSON 编辑', allDefault: '所有设置均为默认值。',
     environment: '环境变量', noEnvironment: '暂无环境变量，可在编辑服务时添加。', secrets: '密钥', secretsHint: '密钥的值无法再次查看，可在编辑服务时替换。', noSecrets: '暂无密钥，可在编辑服务时添加。',
     other: '注册信息', host: '地址', desired: '期望状态', version: '版本', id: 'ID',
   },
@@ -116,7 +111,6 @@ const texts: typeof en = {
     conflict: '此服务刚被他人修改，没有保存。', rebase: '与对方的版本比较',
     discard: '放弃', discardTitle: '放弃更改？', discardText: '您输入的内容将会丢失。',
   },
-  settings,
 }
 
 export default texts

@@ -94,6 +94,7 @@ it('the log is shown from a while before', () => {
   expect(logWindow('2026-01-02T03:04:05.5Z')).toEqual({
     since: '2026-01-02T03:03:05.500Z', until: '2026-01-02T03:04:15.500Z', at: '2026-01-02T03:04:05.500Z',
   })
+  expect(logWindow('soon')).toEqual({ since: '', until: '', at: '' })
 })
 
 it('of many names the first are told', () => {

@@ -1,5 +1,6 @@
 /** What is wrong with a service, and what can be done about it. Pure. */
 import type { ExitCause, InstanceView, ServiceView } from '@/api/schema.gen'
+import { asTime } from '@/ui/format'
 
 /** One thing that is wrong, with all instances that it is wrong with. */
 export interface Trouble {
@@ -91,8 +92,7 @@ export function exitText(cause: ExitCause): { key: string; parts: Record<string,
 /** The stretch of the log in which the reason of what happened `at` is likely to stand. */
 export function logWindow(at: string, beforeMs = 60_000, afterMs = 10_000): { since: string; until: string; at: string } {
   const ms = Date.parse(at)
-  const time = (value: number) => new Date(value).toISOString()
-  return { since: time(ms - beforeMs), until: time(ms + afterMs), at: time(ms) }
+  return { since: asTime(ms - beforeMs), until: asTime(ms + afterMs), at: asTime(ms) }
 }
 
 /** Names in one line, of many only the first. */

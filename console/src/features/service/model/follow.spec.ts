@@ -43,7 +43,7 @@ describe('what stands in the address of the page', () => {
 
 it('a line of the stream that is garbage is none', () => {
   expect(readLine('{"ts":"2026-01-01T00:00:00Z","instance":"a-0","stream":"stdout","line":"x"}')?.line).toBe('x')
-  for (const data of ['', 'null', '[]', '{"line":1}', '{"line":"x', '<html>']) expect(readLine(data), data).toBeUndefined()
+  for (const data of ['', 'null', '[]', '{"line":1}', '{"line":"x', '<html>', '{"line":"x","ts":"soon"}']) expect(readLine(data), data).toBeUndefined()
 })
 
 describe('after a break', () => {

@@ -2,6 +2,7 @@
 import { parsed } from '@/api/retry'
 import type { LogLine } from '@/api/schema.gen'
 import { levels, timeOf } from '@/features/logs/model'
+import { isTime } from '@/ui/format'
 import { stripAnsi } from '@/ui/log/ansi'
 import type { LogEntry } from '@/ui/log/lines'
 
@@ -39,8 +40,9 @@ export function followUrl(service: string, filter: LogFilter, tail: number): str
 
 /** A line of the stream; none if it is garbage. */
 export function readLine(data: string): LogLine | undefined {
-  const value = parsed(data)
-  return typeof value === 'object' && value !== null && 'line' in value && typeof value.line === 'string' ? (value as LogLine) : undefined
+  const value = parsed(data) as LogLine | undefined | null
+  const { line, ts } = (value ?? {}) as Partial<LogLine>
+  return typeof line === 'string' && isTime(Date.parse(String(ts))) ? (value ?? undefined) : undefined
 }
 
 export function entryOf(line: LogLine): Omit<LogEntry, 'id'> {

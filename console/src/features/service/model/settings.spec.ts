@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import meanings from '../locales/settings.en'
+import meanings from '@/features/services/locales/settings.en'
 import { asJson, defaultsOf, diffSettings, effective, faultsOf, parseSettings, settingsOf, written, type ApiDocument } from './settings'
 
 const document = JSON.parse(readFileSync(path.resolve(import.meta.dirname, '../../../../../docs/reference/openapi.json'), 'utf8')) as ApiDocument

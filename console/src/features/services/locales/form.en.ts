@@ -42,7 +42,6 @@ export default {
   argvItem: 'Argument {n}',
   shellHint: 'This does not run in a shell: {chars} is passed on literally. To use a shell, write: /bin/sh -c \'…\'',
   useEnv: 'Look up {program} in PATH (/usr/bin/env)',
-  portNow: 'unchanged',
   variable: 'Variable {n}: name',
   value: 'Variable {n}: value',
   secretName: 'Secret {n}: name',

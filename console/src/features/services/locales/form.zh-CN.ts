@@ -44,7 +44,6 @@ const texts: typeof en = {
   argvItem: '参数 {n}',
   shellHint: '命令不经过 shell 执行，{chars} 会原样传递。如需使用 shell，请写：/bin/sh -c \'…\'',
   useEnv: '从 PATH 中查找 {program}（/usr/bin/env）',
-  portNow: '保持不变',
   variable: '变量 {n}：名称',
   value: '变量 {n}：值',
   secretName: '密钥 {n}：名称',

@@ -36,6 +36,12 @@ describe('a form of a service', () => {
     expect([form.host, form.port, form.replicas, form.command.line]).toEqual(['', '', '2', `/bin/sh -c 'a b'`])
     expect(form.secrets).toEqual([{ key: 'API_KEY', value: '', stored: true, fate: 'keep' }])
   })
+  it('shows a fixed port, and gives it back', () => {
+    const fixed = { ...service, replicas: 1, fixed_port: 8088 }
+    expect(formOf(fixed).port).toBe('8088')
+    const back = { ...formOf(fixed), port: '' }
+    expect(changesBody(diff(formOf(fixed), back), back)).toEqual({ port: 0 })
+  })
   it('of a file and of an endpoint', () => {
     expect(formOf({ ...service, source: { kind: 'file', path: '/a.py', python: '/p' } }).file).toEqual({ path: '/a.py', python: '/p', worker: '' })
     expect(sourceOf(formOf({ ...service, source: { kind: 'external', url: 'ws://x' } }))).toEqual({ kind: 'external', url: 'ws://x' })

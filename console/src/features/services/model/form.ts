@@ -74,6 +74,7 @@ export function formOf(service: ServiceView): ServiceForm {
     description: service.description,
     tags: [...service.tags],
     host: service.host === DEFAULT_HOST ? '' : service.host,
+    port: service.fixed_port ? String(service.fixed_port) : '',
     replicas: service.replicas === 1 ? '' : String(service.replicas),
     environment: Object.entries(service.environment).map(([key, value]) => ({ key, value })),
     secrets: service.secrets.map((key) => ({ key, value: '', stored: true, fate: 'keep' })),
@@ -116,7 +117,7 @@ export function facts(form: ServiceForm): Map<string, Plain> {
   all.set('description', form.description.trim())
   all.set('tags', form.tags)
   all.set('host', form.host.trim() || DEFAULT_HOST)
-  if (form.port.trim() !== '') all.set('port', numberOr(form.port, 0))
+  all.set('port', numberOr(form.port, 0))
   all.set('replicas', numberOr(form.replicas, 1))
   settings.forEach((setting) => {
     const text = form.settings[setting.key]

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { settings, settingsOf, settingValue, sections, wrongNumber, type NumberSetting } from './settings'
+import { settings, settingsOf, settingValue, sections, unitOf, wrongNumber, type NumberSetting } from './settings'
 
 interface Property {
   type: string | string[]
@@ -20,6 +20,9 @@ describe('settings', () => {
   it('are those of the API, each once', () => {
     expect(settings.map((setting) => setting.key).sort()).toEqual(Object.keys(properties).sort())
     expect(sections.flatMap((section) => settingsOf(section))).toHaveLength(settings.length)
+  })
+  it('have units that are told, or none', () => {
+    expect([unitOf('stop_grace'), unitOf('memory_limit_mb'), unitOf('log_files'), unitOf('constructor')]).toEqual(['seconds', 'mib', undefined, undefined])
   })
   it.each(settings)('$key has the default and the range of the API', (setting) => {
     const property = properties[setting.key]

@@ -3,7 +3,7 @@ import type { ServiceConfig } from '@/api/schema.gen'
 
 export type SettingKey = keyof ServiceConfig
 export type SettingSection = 'limits' | 'health' | 'restart' | 'logs'
-/** Texts of units are `services.units.<unit>`. */
+/** Texts of units are `services.form.units.<unit>`. */
 export type Unit = 'seconds' | 'mib' | 'kib' | 'percent' | 'none'
 
 interface Base {
@@ -64,6 +64,12 @@ export const settings: readonly Setting[] = [
 export const sections: readonly SettingSection[] = ['limits', 'health', 'restart', 'logs']
 
 export const settingsOf = (section: SettingSection) => settings.filter((setting) => setting.section === section)
+
+/** The unit of a setting's number; none: it has none, or the setting is not known here. */
+export function unitOf(key: string): Exclude<Unit, 'none'> | undefined {
+  const unit = settings.find((setting) => setting.key === key)?.unit ?? 'none'
+  return unit === 'none' ? undefined : unit
+}
 
 export type SettingValue = number | boolean | string | null
 
