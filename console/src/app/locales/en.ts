@@ -74,6 +74,7 @@ export default {
     unhealthy: 'Unhealthy',
     unknown: 'Unknown',
   },
+  leave: { title: 'Leave without saving?', text: 'Your changes will be lost.', yes: 'Leave', no: 'Stay' },
   problem: {
     title: 'That did not work',
     unreachable: 'The manager does not answer. Check that it is running; the console keeps retrying.',

@@ -76,6 +76,7 @@ const texts: typeof en = {
     unhealthy: '不健康',
     unknown: '未知',
   },
+  leave: { title: '不保存就离开？', text: '您的更改将会丢失。', yes: '离开', no: '留下' },
   problem: {
     title: '操作失败',
     unreachable: '管理器没有响应。请确认它正在运行；控制台会自动重试。',

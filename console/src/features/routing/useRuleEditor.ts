@@ -1,13 +1,14 @@
-import { ElMessage, ElMessageBox } from 'element-plus'
-import { computed, nextTick, onScopeDispose, ref, watch } from 'vue'
+import { ElMessage } from 'element-plus'
+import { computed, nextTick, ref, watch } from 'vue'
 import { useI18n } from 'vue-i18n'
-import { onBeforeRouteLeave, onBeforeRouteUpdate, useRoute, useRouter } from 'vue-router'
+import { useRoute, useRouter } from 'vue-router'
+import { newKey } from '@/api/newKey'
 import { asProblem, type ApiProblem } from '@/api/problem'
 import type { FieldError, RuleView } from '@/api/schema.gen'
+import { useLeaveGuard } from '@/ui/useLeaveGuard'
 import { faultsOf, sortErrors } from './model/check'
 import { draft } from './model/draft'
 import { emptyForm, readRule, same, writeRule, type RuleForm } from './model/form'
-import { newKey } from './model/key'
 import { createRule, replaceRule, useRule, useRuleActions, useRules } from './queries'
 
 /** A rule that is written: where it comes from, what is wrong with it, how it is saved, and that it is not lost. */
@@ -130,22 +131,7 @@ export function useRuleEditor() {
     if (data) beginWith(data)
   }
 
-  async function mayLeave() {
-    if (left.value || !dirty.value) return true
-    const sure = await ElMessageBox.confirm(t('routing.edit.leaveText'), t('routing.edit.leaveTitle'), {
-      confirmButtonText: t('routing.edit.leave'),
-      cancelButtonText: t('routing.edit.stay'),
-    }).catch(() => undefined)
-    return sure !== undefined
-  }
-
-  const warn = (event: BeforeUnloadEvent) => {
-    if (dirty.value && !left.value) event.preventDefault()
-  }
-  onBeforeRouteLeave(mayLeave)
-  onBeforeRouteUpdate(async (to, from) => to.path === from.path || (await mayLeave()))
-  window.addEventListener('beforeunload', warn)
-  onScopeDispose(() => window.removeEventListener('beforeunload', warn))
+  useLeaveGuard(() => dirty.value && !left.value)
 
   return { name, form, original, rule, body, ready, dirty, errors, faults, rest, problem, conflict, busy, left, loadError, retry: stored.refetch, save, reload }
 }

@@ -1,6 +1,7 @@
 import { ElMessageBox } from 'element-plus'
 import { ref } from 'vue'
 import { useI18n } from 'vue-i18n'
+import { newKey } from '@/api/newKey'
 import { asProblem, type ApiProblem } from '@/api/problem'
 import { useServiceActions } from './actions'
 import { changesBody, type Change } from './model/diff'
@@ -9,12 +10,6 @@ import { createService, updateService } from './queries'
 
 export type Saved = { kind: 'saved'; name: string } | { kind: 'refused'; problem: ApiProblem } | { kind: 'reload' }
 
-/** A key that nobody else has; `randomUUID` is not there on pages of plain http from elsewhere. */
-function uniqueKey(): string {
-  if ('randomUUID' in crypto) return crypto.randomUUID()
-  return Array.from((crypto as Crypto).getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
-}
-
 /** Sends what a form says, once, and asks what is to be asked afterwards. */
 export function useSaving() {
   const { t } = useI18n()
@@ -22,7 +17,7 @@ export function useSaving() {
   const busy = ref(false)
   /** What was entered is stored, or to be thrown away. */
   const saved = ref(false)
-  const key = uniqueKey()
+  const key = newKey()
 
   async function attempt(action: () => Promise<Saved>): Promise<Saved> {
     busy.value = true
@@ -59,7 +54,7 @@ export function useSaving() {
       return { kind: 'saved', name: service.name }
     })
     if (outcome.kind === 'refused' && outcome.problem.status === 412) {
-      const reload = await asked(t('services.form.conflictTitle'), t('services.form.conflictText', { name }), t('services.form.reload'), t('services.form.stay'))
+      const reload = await asked(t('services.form.conflictTitle'), t('services.form.conflictText', { name }), t('services.form.reload'), t('leave.no'))
       return reload ? { kind: 'reload' } : outcome
     }
     // What has failed waits for its next try with the old trouble on the screen; who has just mended it wants to see.

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { draft } from './draft'
 import { beginSplit, emptyForm, evenly, examples, readRule, same, shareTotal, usesHashKey, writeRule } from './form'
-import { newKey } from './key'
 import { reach } from './reach'
+import { newKey } from '@/api/newKey'
 import type { RuleView } from '@/api/schema.gen'
 
 const whole = {

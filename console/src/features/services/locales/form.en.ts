@@ -93,10 +93,6 @@ export default {
   conflictTitle: 'Someone else changed this service',
   conflictText: '{name} was changed while you were editing, so nothing was saved. Reload to see the current version; your changes here will be lost.',
   reload: 'Reload',
-  leaveTitle: 'Leave without saving?',
-  leaveText: 'Your changes will be lost.',
-  leave: 'Leave',
-  stay: 'Stay',
   faultsTitle: 'One field needs your attention | {n} fields need your attention',
   faults: {
     empty: 'This field is required.',

@@ -95,10 +95,6 @@ const texts: typeof en = {
   conflictTitle: '服务已被他人修改',
   conflictText: '{name} 在您编辑期间被他人修改，因此没有保存。重新加载可查看最新内容，但会丢失您在此处的更改。',
   reload: '重新加载',
-  leaveTitle: '不保存就离开？',
-  leaveText: '您的更改将会丢失。',
-  leave: '离开',
-  stay: '留下',
   faultsTitle: '有 {n} 处需要修改',
   faults: {
     empty: '此项必填。',

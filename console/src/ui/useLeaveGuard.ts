@@ -1,29 +1,23 @@
-import { ElMessageBox } from 'element-plus'
 import { onScopeDispose } from 'vue'
 import { useI18n } from 'vue-i18n'
-import { onBeforeRouteLeave } from 'vue-router'
+import { onBeforeRouteLeave, onBeforeRouteUpdate } from 'vue-router'
 
 /** Asks before what was entered is lost, whether one goes to another page or closes the window. */
 export function useLeaveGuard(dirty: () => boolean) {
   const { t } = useI18n()
 
-  onBeforeRouteLeave(async () => {
+  async function mayLeave(): Promise<boolean> {
     if (!dirty()) return true
-    try {
-      await ElMessageBox.confirm(t('services.form.leaveText'), t('services.form.leaveTitle'), {
-        confirmButtonText: t('services.form.leave'),
-        cancelButtonText: t('services.form.stay'),
-        autofocus: false,
-      })
-      return true
-    } catch {
-      return false
-    }
-  })
+    const { confirmed } = await import('./confirmed')
+    return confirmed({ title: t('leave.title'), text: t('leave.text'), yes: t('leave.yes'), no: t('leave.no') })
+  }
 
   const unload = (event: BeforeUnloadEvent) => {
     if (dirty()) event.preventDefault()
   }
+  onBeforeRouteLeave(mayLeave)
+  // The same page of something else; what the address says of the view is no other page.
+  onBeforeRouteUpdate((to, from) => to.path === from.path || mayLeave())
   window.addEventListener('beforeunload', unload)
   onScopeDispose(() => window.removeEventListener('beforeunload', unload))
 }
