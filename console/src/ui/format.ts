@@ -74,21 +74,23 @@ export function span(ms: number): string {
   return `${(seconds / 86_400).toFixed(seconds < 864_000 ? 1 : 0)} d`
 }
 
-const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
+type Unit = 'day' | 'hour' | 'minute' | 'second'
+
+const STEPS: [Unit, number][] = [
   ['day', 86_400_000],
   ['hour', 3_600_000],
   ['minute', 60_000],
   ['second', 1_000],
 ]
 
-/** How long ago (or until) in the words of the language: `5 minutes ago`. Below two seconds: none. */
-export function relative(at: number, now: number, language: string): string | undefined {
-  const difference = at - now
-  const words = once(`relative ${language}`, () => new Intl.RelativeTimeFormat(language, { numeric: 'always', style: 'short' }))
-  for (const [unit, size] of STEPS) {
-    if (Math.abs(difference) >= size * (unit === 'second' ? 2 : 1)) return words.format(Math.trunc(difference / size), unit)
-  }
-  return undefined
+/**
+ * How long ago it was, or how long until then, in the unit that fits; the texts have the words (`time.ago.minute`), as a
+ * format of the platform takes longer to be made than the rest of the page. Below two seconds: nothing.
+ */
+export function relative(at: number, now: number): { when: 'ago' | 'until'; unit: Unit; n: number } | undefined {
+  const difference = Math.abs(at - now)
+  const step = STEPS.find(([unit, size]) => difference >= size * (unit === 'second' ? 2 : 1))
+  return step && { when: at < now ? 'ago' : 'until', unit: step[0], n: Math.trunc(difference / step[1]) }
 }
 
 const LAST_TIME = 8.64e15

@@ -125,5 +125,7 @@ export default {
   time: {
     now: 'just now',
     never: 'never',
+    ago: { second: '{n} sec. ago', minute: '{n} min. ago', hour: '{n} hr. ago', day: '{n} day ago | {n} days ago' },
+    until: { second: 'in {n} sec.', minute: 'in {n} min.', hour: 'in {n} hr.', day: 'in {n} day | in {n} days' },
   },
 }

@@ -127,6 +127,8 @@ const texts: typeof en = {
   time: {
     now: '刚刚',
     never: '从未',
+    ago: { second: '{n} 秒前', minute: '{n} 分钟前', hour: '{n} 小时前', day: '{n} 天前' },
+    until: { second: '{n} 秒后', minute: '{n} 分钟后', hour: '{n} 小时后', day: '{n} 天后' },
   },
 }
 
