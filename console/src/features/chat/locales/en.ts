@@ -46,6 +46,7 @@ export default {
   },
   sayAgain: 'Send again',
   working: 'Working…',
+  asks: 'Waiting for your answer',
   stopping: 'Stopping…',
   interrupted: 'Stopped',
   took: 'took {span}',

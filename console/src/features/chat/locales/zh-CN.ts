@@ -48,6 +48,7 @@ const texts: typeof en = {
   },
   sayAgain: '重新发送',
   working: '处理中…',
+  asks: '等待您的回答',
   stopping: '正在停止…',
   interrupted: '已停止',
   took: '用时 {span}',

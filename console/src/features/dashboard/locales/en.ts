@@ -1,6 +1,10 @@
 export default {
   title: 'Dashboard',
   text: 'Your fleet of agents at a glance.',
+  verdict: {
+    well: '{running} of {total} services are running. Nothing needs attention.',
+    attention: '{running} of {total} services are running. One thing needs attention. | {running} of {total} services are running. {n} things need attention.',
+  },
   notify: 'Notify clients',
   register: 'Register a service',
   attention: {
@@ -37,16 +41,16 @@ export default {
   cards: {
     label: 'Key figures',
     connections: 'Connections',
-    connectionsHint: '{opened} opened in the last minute',
+    connectionsHint: '{opened} opened in 1 min',
     sessions: 'Sessions',
     sessionsHint: '{detached} detached',
     messages: 'Messages / s',
     messagesHint: '{messagesIn} in, {messagesOut} out',
     errors: 'Failed answers',
     errorsNone: 'no recent answers',
-    errorsHint: '{failed} of {turns} in the last minute',
+    errorsHint: '{failed} of {turns} in 1 min',
     firstResponse: 'First response',
-    firstResponseHint: 'median; 90% within {p90}',
+    firstResponseHint: 'median; 90% ≤ {p90}',
     restarts: 'Restarts',
     restartsHint: 'after a failure',
     load: 'CPU',

@@ -4,17 +4,17 @@ import type { Tone } from '@/ui/StatusTag.vue'
 export const groups = ['service', 'instance', 'connection', 'rule', 'notification', 'storage', 'clock', 'manager'] as const
 export type Group = (typeof groups)[number]
 
-/** All kinds that have words of their own (`events.kinds.…`), with how good or bad they are. */
+/** All kinds that have words of their own (`events.kinds.…`), with how good or bad they are. What somebody did is neither: colours are for how the fleet is. */
 const tones = {
-  service: { registered: 'good', updated: 'busy', unregistered: 'idle', start: 'good', stop: 'idle', restart: 'busy' },
+  service: { registered: 'idle', updated: 'idle', unregistered: 'idle', start: 'idle', stop: 'idle', restart: 'idle' },
   instance: {
     running: 'good', stopped: 'idle', attached: 'good', exited: 'warn', error: 'bad', restarting: 'busy', unhealthy: 'bad',
     worker_lost: 'warn', worker_recycled: 'warn', worker_protocol: 'warn', thread_stuck: 'warn', loop_blocked: 'warn',
     runner_lost: 'bad', runner_hangs: 'bad', draining: 'busy', drained: 'idle', port_held: 'warn', journal: 'warn',
     log_dropped: 'warn', cpu_limit_unavailable: 'warn',
   },
-  connection: { opened: 'good', closed: 'idle', disconnect: 'idle' },
-  rule: { created: 'good', updated: 'busy', deleted: 'idle', unusable: 'warn' },
+  connection: { opened: 'idle', closed: 'idle', disconnect: 'idle' },
+  rule: { created: 'idle', updated: 'idle', deleted: 'idle', unusable: 'warn' },
   notification: { sent: 'busy' },
   storage: { failed: 'bad', recovered: 'good' },
   clock: { jumped: 'warn' },

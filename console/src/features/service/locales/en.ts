@@ -90,7 +90,7 @@ export default {
   log: {
     tools: 'Log display', lines: 'Log of {name}', search: 'Find in these lines', level: 'Level', allLevels: 'All levels', from: '{level} and above', instance: 'Instance', allInstances: 'All instances',
     only: 'Matches only', wrap: 'Wrap lines', pause: 'Pause', resume: 'Resume', resumeOf: 'Resume ({n} new)', clear: 'Clear the display', download: 'Download',
-    count: '{n} lines', dropped: '{n} older lines are no longer shown', searchAll: 'Search the whole log',
+    count: 'No lines | One line | {n} lines', dropped: '{n} older lines are no longer shown', searchAll: 'Search the whole log',
     states: { connecting: 'Connecting', live: 'Live', waiting: 'Reconnecting', failed: 'Not live', paused: 'Paused' },
     window: 'Lines from {from} to {to}', since: 'Lines since {from}', goLive: 'Back to live',
     nothing: 'Nothing printed yet', nothingHint: 'What the agent writes to standard output and standard error appears here immediately.',

@@ -91,7 +91,7 @@ const texts: typeof en = {
   log: {
     tools: '日志显示选项', lines: '{name} 的日志', search: '在已加载的日志中查找', level: '级别', allLevels: '所有级别', from: '{level} 及以上', instance: '实例', allInstances: '所有实例',
     only: '仅看匹配行', wrap: '自动换行', pause: '暂停', resume: '继续', resumeOf: '继续（{n} 行新日志）', clear: '清空显示', download: '下载',
-    count: '{n} 行', dropped: '更早的 {n} 行不再显示', searchAll: '搜索全部日志',
+    count: '{n} 行 | {n} 行 | {n} 行', dropped: '更早的 {n} 行不再显示', searchAll: '搜索全部日志',
     states: { connecting: '正在连接', live: '实时', waiting: '正在重连', failed: '非实时', paused: '已暂停' },
     window: '{from} 至 {to} 的行', since: '{from} 以来的行', goLive: '返回实时',
     nothing: '尚无输出', nothingHint: '智能体的标准输出和标准错误会实时显示在这里。',
