@@ -1,4 +1,5 @@
 /** What comes over the wire, and what it means for a turn. Pure. */
+import { parsed } from '@/api/json'
 
 export interface AgentEvent {
   event: string
@@ -27,14 +28,6 @@ export function parseFrame(text: string): AgentEvent | undefined {
 export function isPong(text: string): boolean {
   const value = parsed(text)
   return isObject(value) && value.type === 'pong'
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

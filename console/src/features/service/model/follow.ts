@@ -1,5 +1,5 @@
 /** Following a log across broken streams, without gaps and without lines that come twice. Pure. */
-import { parsed } from '@/api/retry'
+import { parsed } from '@/api/json'
 import type { LogLine } from '@/api/schema.gen'
 import { levels, timeOf } from '@/features/logs/model'
 import { isTime } from '@/ui/format'
