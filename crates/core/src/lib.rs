@@ -24,6 +24,7 @@ pub mod ids;
 pub mod instance;
 pub mod lifecycle;
 pub mod logs;
+mod omit;
 pub mod origin;
 pub mod overview;
 pub mod paths;

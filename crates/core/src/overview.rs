@@ -206,7 +206,9 @@ mod tests {
             service("ill", &json!({"status": "unhealthy"})),
             service("broken", &json!({"status": "error", "error_message": "exit code 3"})),
         ];
-        let told: Vec<String> = attention(&services)
+        let found = attention(&services);
+        assert!(found.iter().all(|found| found.agent_type == "file"));
+        let told: Vec<String> = found
             .iter()
             .map(|found| format!("{:?} {} {}: {}", found.severity, found.instance, found.what, found.why))
             .collect();

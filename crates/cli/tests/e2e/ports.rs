@@ -82,6 +82,7 @@ async fn a_fixed_port_in_use_names_its_holder() -> Result<()> {
     manager.ok(&["start", "fixed"]).await?;
     let status = manager.json(&["status", "fixed"]).await?;
     assert_eq!(number(&status["instances"][0]["port"])?, u32::from(port));
+    assert_eq!(number(&status["fixed_port"])?, u32::from(port));
     echoes(&format!("ws://127.0.0.1:{port}/"), "mine").await?;
 
     // One of our own that has it is named as well.

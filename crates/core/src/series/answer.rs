@@ -57,16 +57,11 @@ pub struct TimeseriesView {
     /// By service and instance; if the `top` was asked for, the largest first.
     pub series: Vec<Series>,
     /// How many more there are, which are not among the `top`.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::omit::zero")]
     pub left_out: usize,
     /// What is not in it, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 /// Whose numbers an entity's are.

@@ -366,16 +366,11 @@ pub struct Connection {
     /// Bytes to the client.
     pub bytes_out: u64,
     /// How often it went on in another runner. Counters and times are of all of it.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::omit::zero")]
     pub moves: u32,
     /// The client asked for events of our own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub events: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 /// One closed connection; repeated in reports until acknowledged.

@@ -86,7 +86,7 @@ pub struct Moved {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// Bytes that are unsent, at most [`MAX_UNREAD`].
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::omit::zero")]
     pub unsent: usize,
     /// It brings these sessions, oldest first, which have been released, and [`Up::Taken`] is waited for; none: it comes for
     /// a session that is here, and nothing is.
@@ -95,11 +95,6 @@ pub struct Moved {
     /// Sessions that other connections took from it, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<Uuid>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 impl Moved {
