@@ -34,6 +34,8 @@ describe('a first visit to the dashboard', () => {
       const onlyCategories = ['performance', 'accessibility', 'best-practices']
       const result = await lighthouse(manager.url, { port: chrome.port, onlyCategories, logLevel: 'silent' }, device === 'desktop' ? desktopConfig : undefined)
       if (!result) throw new Error('Lighthouse has no result')
+      // Such a visit has no marks, which counts as none.
+      if (result.lhr.runtimeError) process.stdout.write(`${device}: ${result.lhr.runtimeError.message}\n`)
       mkdirSync(results, { recursive: true })
       writeFileSync(path.join(results, `lighthouse-${device}.html`), generateReport(result.lhr, 'html'))
       const score = (name: string) => Math.round((result.lhr.categories[name]?.score ?? 0) * 100)
