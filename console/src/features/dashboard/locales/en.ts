@@ -2,8 +2,9 @@ export default {
   title: 'Dashboard',
   text: 'Your fleet of agents at a glance.',
   verdict: {
-    well: '{running} of {total} services are running. Nothing needs attention.',
-    attention: '{running} of {total} services are running. One thing needs attention. | {running} of {total} services are running. {n} things need attention.',
+    running: '{running} of {total} service is running. | {running} of {total} services are running.',
+    well: '{fleet} Nothing needs attention.',
+    attention: '{fleet} One thing needs attention. | {fleet} {n} things need attention.',
   },
   notify: 'Notify clients',
   register: 'Register a service',
@@ -37,7 +38,7 @@ export default {
     confirmText: 'Its instances are replaced one at a time, and clients continue on another instance. With only one instance, clients are interrupted briefly and unfinished answers are lost.',
   },
   services: 'Services',
-  servicesAll: 'All {total} services',
+  servicesAll: 'One service | All {total} services',
   cards: {
     label: 'Key figures',
     connections: 'Connections',

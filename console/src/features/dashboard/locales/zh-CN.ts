@@ -4,8 +4,9 @@ const texts: typeof en = {
   title: '仪表盘',
   text: '所有智能体的运行概况。',
   verdict: {
-    well: '共 {total} 个服务，{running} 个正在运行，无需处理。',
-    attention: '共 {total} 个服务，{running} 个正在运行，{n} 项需要处理。 | 共 {total} 个服务，{running} 个正在运行，{n} 项需要处理。',
+    running: '共 {total} 个服务，{running} 个正在运行',
+    well: '{fleet}，无需处理。',
+    attention: '{fleet}，{n} 项需要处理。',
   },
   notify: '通知客户端',
   register: '注册服务',

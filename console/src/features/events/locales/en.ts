@@ -21,7 +21,7 @@ export default {
   toLogs: 'View logs',
   onlyThese: 'Show only this kind',
   shown: '{shown} of {loaded} loaded events',
-  loaded: '{loaded} events loaded',
+  loaded: '{loaded} event loaded | {loaded} events loaded',
   fresh: 'No new event | 1 new event | {count} new events',
   older: 'Load older events',
   noOlder: 'No older events.',

@@ -16,7 +16,7 @@ export default {
   until: 'To',
   limit: 'Max. lines',
   found: 'No lines | One line | {n} lines',
-  read: 'searched {size} in {files} files',
+  read: 'searched {size} in one file | searched {size} in {files} files',
   download: 'Download',
   cut: 'There may be more: the maximum number of lines was reached.',
   cutAt: 'There may be more: only lines after {time} were searched.',

@@ -25,7 +25,7 @@ export const simulator = {
   story: {
     outcome: { go: 'Goes to {instance}', wait: 'Waits in the queue', refuse: 'Is turned away' },
     outcomeText: {
-      go: 'Chosen by {strategy} from {n} available instances.',
+      go: 'Chosen by {strategy}; it is the only available instance. | Chosen by {strategy} from {n} available instances.',
       wait: 'No instance is available now, but one may be soon: {reason}.',
       refuse: 'No instance is available: {reason}.',
     },
